@@ -1,0 +1,3 @@
+module mimigate
+
+go 1.26.0
