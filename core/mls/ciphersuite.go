@@ -1,0 +1,423 @@
+package mls
+
+import (
+	"crypto"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/ecdh"
+	"crypto/hkdf"
+	"crypto/hmac"
+	"crypto/hpke"
+	"crypto/sha256"
+	"crypto/sha512"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"maps"
+
+	"golang.org/x/crypto/chacha20poly1305"
+)
+
+// CipherSuite is the code point of a cipher suite (RFC 9420 §17.1).
+type CipherSuite uint16
+
+// The cipher suites of RFC 9420 §17.1 that the Go standard library can do; suites 4 and 6 need X448.
+const (
+	X25519AES128 CipherSuite = 0x0001 // MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519
+	P256AES128   CipherSuite = 0x0002 // MLS_128_DHKEMP256_AES128GCM_SHA256_P256
+	X25519ChaCha CipherSuite = 0x0003 // MLS_128_DHKEMX25519_CHACHA20POLY1305_SHA256_Ed25519
+	P521AES256   CipherSuite = 0x0005 // MLS_256_DHKEMP521_AES256GCM_SHA512_P521
+	P384AES256   CipherSuite = 0x0007 // MLS_256_DHKEMP384_AES256GCM_SHA384_P384
+)
+
+// The post-quantum suites of draft-ietf-mls-pq-ciphersuites-05. IANA has assigned nothing yet and
+// implementations disagree, so these are defaults from the private range that [Suites.Move] changes.
+const (
+	MLKEM768X25519AES128 CipherSuite = 0xf101 // TBD1
+	MLKEM768X25519AES256 CipherSuite = 0xf102 // TBD2
+	MLKEM768P256AES128   CipherSuite = 0xf103 // TBD3
+	MLKEM768P256AES256   CipherSuite = 0xf104 // TBD4
+	MLKEM1024P384AES256  CipherSuite = 0xf105 // TBD5
+	MLKEM768AES256Ed     CipherSuite = 0xf106 // TBD6
+	MLKEM768AES256P256   CipherSuite = 0xf107 // TBD7
+	MLKEM1024AES256P384  CipherSuite = 0xf108 // TBD8
+)
+
+// Errors of the cryptographic layer. Their text never holds a key or a secret.
+var (
+	// ErrCipherSuite: the cipher suite is not one this engine (or its configuration) knows.
+	ErrCipherSuite = errors.New("mls: unsupported cipher suite")
+	// ErrSignature: a signature does not verify, or its key is malformed.
+	ErrSignature = errors.New("mls: invalid signature")
+	// ErrDecrypt: an HPKE or AEAD ciphertext does not open.
+	ErrDecrypt = errors.New("mls: cannot decrypt")
+	// ErrKey: a public or private key has no valid encoding.
+	ErrKey = errors.New("mls: malformed key")
+)
+
+// suite is what a cipher suite consists of (RFC 9420 §5.1).
+type suite struct {
+	id      CipherSuite
+	name    string
+	kem     hpke.KEM
+	kdf     hpke.KDF
+	aead    hpke.AEAD
+	newAEAD func(key []byte) (cipher.AEAD, error)
+	hash    func() hash.Hash
+	sig     signatureScheme
+	nh      int // KDF.Nh = Hash.length, bytes
+	nk      int // AEAD.Nk, bytes
+	nenc    int // length of an HPKE kem_output, bytes
+}
+
+const nn = 12 // AEAD.Nn of every AEAD of RFC 9420, bytes
+
+// Suites is the table of known cipher suites by code point.
+type Suites map[CipherSuite]*suite
+
+// DefaultSuites returns a new table: RFC 9420 suites 1, 2, 3, 5 and 7, and TBD1 to TBD8 of
+// draft-ietf-mls-pq-ciphersuites at the code points above.
+func DefaultSuites() Suites {
+	x25519, p256 := hpke.DHKEM(ecdh.X25519()), hpke.DHKEM(ecdh.P256())
+	p384, p521 := hpke.DHKEM(ecdh.P384()), hpke.DHKEM(ecdh.P521())
+	all := []*suite{
+		aes128(X25519AES128, "MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519", x25519, 32, ed25519Scheme{}),
+		aes128(P256AES128, "MLS_128_DHKEMP256_AES128GCM_SHA256_P256", p256, 65, ecdsaP256),
+		chacha(X25519ChaCha, "MLS_128_DHKEMX25519_CHACHA20POLY1305_SHA256_Ed25519", x25519, 32, ed25519Scheme{}),
+		aes256(P521AES256, "MLS_256_DHKEMP521_AES256GCM_SHA512_P521", p521, 133, ecdsaP521, sha512.New, hpke.HKDFSHA512()),
+		sha384(P384AES256, "MLS_256_DHKEMP384_AES256GCM_SHA384_P384", p384, 97, ecdsaP384),
+		aes128(MLKEM768X25519AES128, "MLS_128_MLKEM768X25519_AES128GCM_SHA256_Ed25519", hpke.MLKEM768X25519(), 1120, ed25519Scheme{}),
+		sha384(MLKEM768X25519AES256, "MLS_128_MLKEM768X25519_AES256GCM_SHA384_Ed25519", hpke.MLKEM768X25519(), 1120, ed25519Scheme{}),
+		aes128(MLKEM768P256AES128, "MLS_128_MLKEM768P256_AES128GCM_SHA256_P256", hpke.MLKEM768P256(), 1153, ecdsaP256),
+		sha384(MLKEM768P256AES256, "MLS_128_MLKEM768P256_AES256GCM_SHA384_P256", hpke.MLKEM768P256(), 1153, ecdsaP256),
+		sha384(MLKEM1024P384AES256, "MLS_192_MLKEM1024P384_AES256GCM_SHA384_P384", hpke.MLKEM1024P384(), 1665, ecdsaP384),
+		sha384(MLKEM768AES256Ed, "MLS_128_MLKEM768_AES256GCM_SHA384_Ed25519", hpke.MLKEM768(), 1088, ed25519Scheme{}),
+		sha384(MLKEM768AES256P256, "MLS_128_MLKEM768_AES256GCM_SHA384_P256", hpke.MLKEM768(), 1088, ecdsaP256),
+		sha384(MLKEM1024AES256P384, "MLS_192_MLKEM1024_AES256GCM_SHA384_P384", hpke.MLKEM1024(), 1568, ecdsaP384),
+	}
+	t := make(Suites, len(all))
+	for _, s := range all {
+		t[s.id] = s
+	}
+	return t
+}
+
+func aes128(id CipherSuite, name string, kem hpke.KEM, nenc int, sig signatureScheme) *suite {
+	return &suite{id: id, name: name, kem: kem, kdf: hpke.HKDFSHA256(), aead: hpke.AES128GCM(), newAEAD: newGCM,
+		hash: sha256.New, sig: sig, nh: 32, nk: 16, nenc: nenc}
+}
+
+func chacha(id CipherSuite, name string, kem hpke.KEM, nenc int, sig signatureScheme) *suite {
+	return &suite{id: id, name: name, kem: kem, kdf: hpke.HKDFSHA256(), aead: hpke.ChaCha20Poly1305(),
+		newAEAD: chacha20poly1305.New, hash: sha256.New, sig: sig, nh: 32, nk: 32, nenc: nenc}
+}
+
+func aes256(id CipherSuite, name string, kem hpke.KEM, nenc int, sig signatureScheme, h func() hash.Hash, kdf hpke.KDF) *suite {
+	return &suite{id: id, name: name, kem: kem, kdf: kdf, aead: hpke.AES256GCM(), newAEAD: newGCM,
+		hash: h, sig: sig, nh: h().Size(), nk: 32, nenc: nenc}
+}
+
+func sha384(id CipherSuite, name string, kem hpke.KEM, nenc int, sig signatureScheme) *suite {
+	return aes256(id, name, kem, nenc, sig, sha512.New384, hpke.HKDFSHA384())
+}
+
+func newGCM(key []byte) (cipher.AEAD, error) {
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, err
+	}
+	return cipher.NewGCM(block)
+}
+
+// Move returns a copy of the table in which the suite at code point from is at code point to instead.
+// The error wraps [ErrCipherSuite] when from is unknown or to is taken.
+func (t Suites) Move(from, to CipherSuite) (Suites, error) {
+	s, ok := t[from]
+	if !ok {
+		return nil, fmt.Errorf("%w: %#04x", ErrCipherSuite, from)
+	}
+	if _, taken := t[to]; taken && from != to {
+		return nil, fmt.Errorf("%w: code point %#04x is taken", ErrCipherSuite, to)
+	}
+	moved := *s
+	moved.id = to
+	t = maps.Clone(t)
+	delete(t, from)
+	t[to] = &moved
+	return t, nil
+}
+
+// Name returns the suite's registered name, or "" if the table does not have it.
+func (t Suites) Name(id CipherSuite) string {
+	if s := t[id]; s != nil {
+		return s.name
+	}
+	return ""
+}
+
+func (t Suites) get(id CipherSuite) (*suite, error) {
+	if s := t[id]; s != nil {
+		return s, nil
+	}
+	return nil, fmt.Errorf("%w: %#04x", ErrCipherSuite, id)
+}
+
+// labelled appends the length-prefixed "MLS 1.0 " + label.
+func labelled(b []byte, label string) []byte {
+	b = appendVarint(b, len("MLS 1.0 ")+len(label))
+	b = append(b, "MLS 1.0 "...)
+	return append(b, label...)
+}
+
+// labelledContext is the structure that SignContent and EncryptContext share: label<V>, context<V> (RFC 9420 §5.1.2, §5.1.3).
+func labelledContext(label string, context []byte) []byte {
+	b := make([]byte, 0, 8+8+len(label)+len(context))
+	b = labelled(b, label)
+	b = appendVarint(b, len(context))
+	return append(b, context...)
+}
+
+// expand is ExpandWithLabel (RFC 9420 §8).
+func (s *suite) expand(secret []byte, label string, context []byte, length int) []byte {
+	var scratch [128]byte
+	b := append(scratch[:0], byte(length>>8), byte(length))
+	b = labelled(b, label)
+	b = appendVarint(b, len(context))
+	b = append(b, context...)
+	out, err := hkdf.Expand(s.hash, secret, string(b), length)
+	if err != nil { // only for a length over 255*Nh
+		panic("mls: hkdf: " + err.Error())
+	}
+	return out
+}
+
+// derive is DeriveSecret (RFC 9420 §8).
+func (s *suite) derive(secret []byte, label string) []byte {
+	return s.expand(secret, label, nil, s.nh)
+}
+
+// deriveTree is DeriveTreeSecret (RFC 9420 §9).
+func (s *suite) deriveTree(secret []byte, label string, generation uint32, length int) []byte {
+	ctx := [4]byte{byte(generation >> 24), byte(generation >> 16), byte(generation >> 8), byte(generation)}
+	return s.expand(secret, label, ctx[:], length)
+}
+
+// extract is KDF.Extract.
+func (s *suite) extract(salt, ikm []byte) []byte {
+	out, err := hkdf.Extract(s.hash, ikm, salt)
+	if err != nil { // never for the hashes above
+		panic("mls: hkdf: " + err.Error())
+	}
+	return out
+}
+
+func (s *suite) sum(data []byte) []byte {
+	h := s.hash()
+	h.Write(data)
+	return h.Sum(nil)
+}
+
+func (s *suite) mac(key []byte, data ...[]byte) []byte {
+	m := hmac.New(s.hash, key)
+	for _, d := range data {
+		m.Write(d)
+	}
+	return m.Sum(nil)
+}
+
+// refHash is RefHash (RFC 9420 §5.2).
+func (s *suite) refHash(label string, value []byte) []byte {
+	b := make([]byte, 0, 8+len(label)+len(value))
+	b = appendVarint(b, len(label))
+	b = append(b, label...)
+	b = appendVarint(b, len(value))
+	return s.sum(append(b, value...))
+}
+
+// HPKECiphertext is RFC 9420 §5.1.3.
+type HPKECiphertext struct {
+	KEMOutput  []byte
+	Ciphertext []byte
+}
+
+// MarshalMLS implements [Marshaler].
+func (c *HPKECiphertext) MarshalMLS(e *Encoder) {
+	e.Opaque(c.KEMOutput)
+	e.Opaque(c.Ciphertext)
+}
+
+// UnmarshalMLS implements [Unmarshaler].
+func (c *HPKECiphertext) UnmarshalMLS(d *Decoder) {
+	c.KEMOutput = d.Opaque()
+	c.Ciphertext = d.Opaque()
+}
+
+// seal is EncryptWithLabel (RFC 9420 §5.1.3); info comes from labelledContext.
+func (s *suite) seal(public, info, plaintext []byte) (HPKECiphertext, error) {
+	pk, err := s.kem.NewPublicKey(public)
+	if err != nil {
+		return HPKECiphertext{}, fmt.Errorf("%w: HPKE public key of %d bytes", ErrKey, len(public))
+	}
+	ct, err := hpke.Seal(pk, s.kdf, s.aead, info, plaintext)
+	if err != nil {
+		return HPKECiphertext{}, fmt.Errorf("mls: HPKE seal: %w", err)
+	}
+	return HPKECiphertext{KEMOutput: ct[:s.nenc:s.nenc], Ciphertext: ct[s.nenc:]}, nil
+}
+
+// open is DecryptWithLabel.
+func (s *suite) open(private, info []byte, ct HPKECiphertext) ([]byte, error) {
+	sk, err := s.kem.NewPrivateKey(private)
+	if err != nil {
+		return nil, fmt.Errorf("%w: HPKE private key", ErrKey)
+	}
+	if len(ct.KEMOutput) != s.nenc {
+		return nil, fmt.Errorf("%w: kem_output of %d bytes", ErrDecrypt, len(ct.KEMOutput))
+	}
+	both := append(ct.KEMOutput[:s.nenc:s.nenc], ct.Ciphertext...)
+	pt, err := hpke.Open(sk, s.kdf, s.aead, info, both)
+	if err != nil {
+		return nil, fmt.Errorf("%w: HPKE", ErrDecrypt)
+	}
+	return pt, nil
+}
+
+// keyPair is KEM.DeriveKeyPair (RFC 9180 §4): serialised private and public key.
+func (s *suite) keyPair(ikm []byte) (private, public []byte, err error) {
+	sk, err := s.kem.DeriveKeyPair(ikm)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w: derive key pair", ErrKey)
+	}
+	private, err = sk.Bytes()
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w: derive key pair", ErrKey)
+	}
+	return private, sk.PublicKey().Bytes(), nil
+}
+
+// newKeyPair makes a fresh HPKE key pair from random.
+func (s *suite) newKeyPair(random io.Reader) (private, public []byte, err error) {
+	ikm, err := randomBytes(random, s.nh)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer clear(ikm)
+	return s.keyPair(ikm)
+}
+
+// checkPublicKey reports a malformed HPKE public key.
+func (s *suite) checkPublicKey(public []byte) error {
+	if _, err := s.kem.NewPublicKey(public); err != nil {
+		return fmt.Errorf("%w: HPKE public key of %d bytes", ErrKey, len(public))
+	}
+	return nil
+}
+
+// externalInit is the sender's half of RFC 9420 §8.3: kem_output and init secret.
+func (s *suite) externalInit(externalPub []byte) (kemOutput, initSecret []byte, err error) {
+	pk, err := s.kem.NewPublicKey(externalPub)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w: external_pub", ErrKey)
+	}
+	enc, sender, err := hpke.NewSender(pk, s.kdf, s.aead, nil)
+	if err != nil {
+		return nil, nil, fmt.Errorf("mls: external init: %w", err)
+	}
+	secret, err := sender.Export("MLS 1.0 external init secret", s.nh)
+	if err != nil {
+		return nil, nil, fmt.Errorf("mls: external init: %w", err)
+	}
+	return enc, secret, nil
+}
+
+// externalInitReceive is the members' half of RFC 9420 §8.3.
+func (s *suite) externalInitReceive(externalSecret, kemOutput []byte) ([]byte, error) {
+	sk, err := s.kem.DeriveKeyPair(externalSecret)
+	if err != nil {
+		return nil, fmt.Errorf("%w: external key", ErrKey)
+	}
+	r, err := hpke.NewRecipient(kemOutput, sk, s.kdf, s.aead, nil)
+	if err != nil {
+		return nil, fmt.Errorf("%w: external init", ErrDecrypt)
+	}
+	secret, err := r.Export("MLS 1.0 external init secret", s.nh)
+	if err != nil {
+		return nil, fmt.Errorf("%w: external init", ErrDecrypt)
+	}
+	return secret, nil
+}
+
+// sign is SignWithLabel (RFC 9420 §5.1.2).
+func (s *suite) sign(key *SignatureKey, label string, content []byte) ([]byte, error) {
+	if key == nil || key.scheme != s.sig {
+		return nil, fmt.Errorf("%w: signature key of another scheme", ErrKey)
+	}
+	return key.scheme.sign(key.signer, labelledContext(label, content))
+}
+
+// verify is VerifyWithLabel; the error wraps [ErrSignature].
+func (s *suite) verify(public []byte, label string, content, signature []byte) error {
+	if !s.sig.verify(public, labelledContext(label, content), signature) {
+		return fmt.Errorf("%w: %s", ErrSignature, label)
+	}
+	return nil
+}
+
+// SignWithLabel signs content under label as RFC 9420 §5.1.2 does, for protocols around MLS (MIMI franking, consent).
+func (t Suites) SignWithLabel(id CipherSuite, key *SignatureKey, label string, content []byte) ([]byte, error) {
+	s, err := t.get(id)
+	if err != nil {
+		return nil, err
+	}
+	return s.sign(key, label, content)
+}
+
+// VerifyWithLabel verifies what [Suites.SignWithLabel] made; the error wraps [ErrSignature].
+func (t Suites) VerifyWithLabel(id CipherSuite, public []byte, label string, content, signature []byte) error {
+	s, err := t.get(id)
+	if err != nil {
+		return err
+	}
+	return s.verify(public, label, content, signature)
+}
+
+// EncryptWithLabel is RFC 9420 §5.1.3, for protocols around MLS (the groupInfo response of MIMI).
+func (t Suites) EncryptWithLabel(id CipherSuite, public []byte, label string, context, plaintext []byte) (HPKECiphertext, error) {
+	s, err := t.get(id)
+	if err != nil {
+		return HPKECiphertext{}, err
+	}
+	return s.seal(public, labelledContext(label, context), plaintext)
+}
+
+// DecryptWithLabel is RFC 9420 §5.1.3; private is an encoded HPKE private key. The error wraps [ErrDecrypt].
+func (t Suites) DecryptWithLabel(id CipherSuite, private []byte, label string, context []byte, ct HPKECiphertext) ([]byte, error) {
+	s, err := t.get(id)
+	if err != nil {
+		return nil, err
+	}
+	return s.open(private, labelledContext(label, context), ct)
+}
+
+// NewKeyPair makes an HPKE key pair of the suite from random bytes of random.
+func (t Suites) NewKeyPair(id CipherSuite, random io.Reader) (private, public []byte, err error) {
+	s, err := t.get(id)
+	if err != nil {
+		return nil, nil, err
+	}
+	return s.newKeyPair(random)
+}
+
+func randomBytes(random io.Reader, n int) ([]byte, error) {
+	b := make([]byte, n)
+	if _, err := io.ReadFull(random, b); err != nil {
+		return nil, fmt.Errorf("mls: random source: %w", err)
+	}
+	return b, nil
+}
+
+func equalTags(a, b []byte) bool { return subtle.ConstantTimeCompare(a, b) == 1 }
+
+var _ crypto.Signer = (*SignatureKey)(nil)
