@@ -2,13 +2,13 @@
 # make run        builds mimigate and starts the demo, which needs nothing but the binary
 # make build      the binary ./mimigate (WITHOUT=nowhatsapp leaves libsignal, GPL-3.0, out)
 # make bench-mls  figures of the MLS engine beside other implementations and the floor
-# make setup      only what `make test` installs first: apt (as root), .cache/python, .cache/npm, .cache/bin
+# make setup      only what `make test` installs first: apt (as root), .cache/python, .cache/tsmls, .cache/bin
 #
-# How tests use real servers: they call servers.Synapse(t), servers.Prosody(t), servers.Nio(t), servers.Slix(t) or
-# servers.NPM(t) (package core/adapter/adaptertest/servers). Where the tool is not installed, such a test skips and says
-# what is missing; where MIMIGATE_TEST_REQUIRE names the tool (a list of: synapse prosody clients npm; or: all) it fails
-# instead. `make test` sets it to what the set-up has installed, .ci/run to all. With `go test -short` (the race pass)
-# no real server is started. No build tag is involved; `goolm` is on because mautrix needs it.
+# How tests use real servers: they call functions of core/adapter/adaptertest/servers (Synapse, Prosody, and the foreign
+# clients Nio and Slix). Where the tool is not installed, such a test skips and says what is missing; where
+# MIMIGATE_TEST_REQUIRE names the tool (a list of: synapse prosody clients ts-mls; or: all) it fails instead. `make test`
+# sets it to what the set-up has installed, .ci/run to all. With `go test -short` (the race pass) no real server is
+# started. No build tag is involved; `goolm` is on because mautrix needs it.
 #
 # FUZZTIME=3s is the time for each fuzz target; they are found, not listed.
 

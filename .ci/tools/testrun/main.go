@@ -113,7 +113,8 @@ func (r *run) step(name string, f func() error) {
 	begin := time.Now()
 	if err := f(); err != nil {
 		fmt.Printf("-- %s FAILED: %v\n", name, err)
-		r.tally.result(name, "", "fail", "")
+		why, _, _ := strings.Cut(err.Error(), "\n")
+		r.tally.result(name, "", "fail", why)
 	} else {
 		r.tally.result(name, "", "pass", "")
 	}
