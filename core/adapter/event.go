@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"mimigate/core/content"
+	"mimigate/core/uri"
 )
 
 // Event is something that happened on the network.
@@ -181,4 +182,7 @@ type Person struct {
 	// a person must not edit or delete what an earlier bearer of the nick wrote.
 	Verified bool
 	Bot      bool
+	// User is set where the person is one of our names, made by the adapter for Author.User: whom of our people it shows. So a
+	// native kick of one of our names is known to be that participant's. A mention of one is a link to User in text.
+	User uri.User
 }
