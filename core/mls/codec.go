@@ -114,12 +114,7 @@ func (e *Encoder) close(start int) {
 }
 
 // Uint16s appends a vector of uint16 values.
-func (e *Encoder) Uint16s(vs []uint16) {
-	e.buf = appendVarint(e.buf, 2*len(vs))
-	for _, v := range vs {
-		e.Uint16(v)
-	}
-}
+func (e *Encoder) Uint16s(vs []uint16) { encodeUint16s(e, vs) }
 
 // Uint32s appends a vector of uint32 values.
 func (e *Encoder) Uint32s(vs []uint32) {
@@ -273,18 +268,7 @@ func (d *Decoder) Vector(element func(*Decoder)) {
 }
 
 // Uint16s reads a vector of uint16 values.
-func (d *Decoder) Uint16s() []uint16 {
-	body := d.Opaque()
-	if len(body)%2 != 0 {
-		d.Failf("vector of uint16 with %d bytes", len(body))
-		return nil
-	}
-	vs := make([]uint16, len(body)/2)
-	for i := range vs {
-		vs[i] = binary.BigEndian.Uint16(body[2*i:])
-	}
-	return vs
-}
+func (d *Decoder) Uint16s() []uint16 { return decodeUint16s[uint16](d) }
 
 // Uint32s reads a vector of uint32 values.
 func (d *Decoder) Uint32s() []uint32 {

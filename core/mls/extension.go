@@ -1,0 +1,149 @@
+package mls
+
+import "slices"
+
+// ExtensionType is the code point of an extension (RFC 9420 §17.3).
+type ExtensionType uint16
+
+// Extension types of RFC 9420 §17.3 and draft-ietf-mls-extensions-10 §7.
+const (
+	ExtApplicationID        ExtensionType = 0x0001
+	ExtRatchetTree          ExtensionType = 0x0002
+	ExtRequiredCapabilities ExtensionType = 0x0003
+	ExtExternalPub          ExtensionType = 0x0004
+	ExtExternalSenders      ExtensionType = 0x0005
+	ExtAppDataDictionary    ExtensionType = 0x0006
+)
+
+// Extension is RFC 9420 §13: a type and its data, opaque here.
+type Extension struct {
+	Type ExtensionType
+	Data []byte
+}
+
+// Extensions is a list of extensions in wire order; a type occurs at most once in a valid list.
+type Extensions []Extension
+
+// MarshalMLS implements [Marshaler].
+func (xs Extensions) MarshalMLS(e *Encoder) {
+	start := e.open()
+	for _, x := range xs {
+		e.Uint16(uint16(x.Type))
+		e.Opaque(x.Data)
+	}
+	e.close(start)
+}
+
+// UnmarshalMLS implements [Unmarshaler].
+func (xs *Extensions) UnmarshalMLS(d *Decoder) {
+	*xs = nil
+	d.Vector(func(d *Decoder) {
+		*xs = append(*xs, Extension{Type: ExtensionType(d.Uint16()), Data: d.Opaque()})
+	})
+}
+
+// Get returns the data of the extension of type t.
+func (xs Extensions) Get(t ExtensionType) ([]byte, bool) {
+	for _, x := range xs {
+		if x.Type == t {
+			return x.Data, true
+		}
+	}
+	return nil, false
+}
+
+// With returns a copy of the list in which t has the given data: replaced in place, or appended.
+func (xs Extensions) With(t ExtensionType, data []byte) Extensions {
+	out := slices.Clone(xs)
+	for i := range out {
+		if out[i].Type == t {
+			out[i].Data = data
+			return out
+		}
+	}
+	return append(out, Extension{Type: t, Data: data})
+}
+
+func (xs Extensions) unique() bool {
+	for i, x := range xs {
+		for _, y := range xs[:i] {
+			if x.Type == y.Type {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// defaultExtension reports the types every client supports and need not list (RFC 9420 §7.2).
+func defaultExtension(t ExtensionType) bool { return t >= ExtApplicationID && t <= ExtExternalSenders }
+
+// RequiredCapabilities is the required_capabilities extension (RFC 9420 §11.1).
+type RequiredCapabilities struct {
+	Extensions  []ExtensionType
+	Proposals   []ProposalType
+	Credentials []CredentialType
+}
+
+// MarshalMLS implements [Marshaler].
+func (r *RequiredCapabilities) MarshalMLS(e *Encoder) {
+	encodeUint16s(e, r.Extensions)
+	encodeUint16s(e, r.Proposals)
+	encodeUint16s(e, r.Credentials)
+}
+
+// UnmarshalMLS implements [Unmarshaler].
+func (r *RequiredCapabilities) UnmarshalMLS(d *Decoder) {
+	r.Extensions = decodeUint16s[ExtensionType](d)
+	r.Proposals = decodeUint16s[ProposalType](d)
+	r.Credentials = decodeUint16s[CredentialType](d)
+}
+
+// ExternalSender is one entry of the external_senders extension (RFC 9420 §12.1.8.1).
+type ExternalSender struct {
+	SignatureKey []byte
+	Credential   Credential
+}
+
+// ExternalSenders is the external_senders extension.
+type ExternalSenders []ExternalSender
+
+// MarshalMLS implements [Marshaler].
+func (s ExternalSenders) MarshalMLS(e *Encoder) {
+	e.Vector(func(e *Encoder) {
+		for i := range s {
+			e.Opaque(s[i].SignatureKey)
+			s[i].Credential.MarshalMLS(e)
+		}
+	})
+}
+
+// UnmarshalMLS implements [Unmarshaler].
+func (s *ExternalSenders) UnmarshalMLS(d *Decoder) {
+	*s = nil
+	d.Vector(func(d *Decoder) {
+		x := ExternalSender{SignatureKey: d.Opaque()}
+		x.Credential.UnmarshalMLS(d)
+		*s = append(*s, x)
+	})
+}
+
+func encodeUint16s[T ~uint16](e *Encoder, vs []T) {
+	e.buf = appendVarint(e.buf, 2*len(vs))
+	for _, v := range vs {
+		e.Uint16(uint16(v))
+	}
+}
+
+func decodeUint16s[T ~uint16](d *Decoder) []T {
+	body := d.Opaque()
+	if len(body)%2 != 0 {
+		d.Failf("vector of 16-bit values with %d bytes", len(body))
+		return nil
+	}
+	vs := make([]T, len(body)/2)
+	for i := range vs {
+		vs[i] = T(body[2*i])<<8 | T(body[2*i+1])
+	}
+	return vs
+}
