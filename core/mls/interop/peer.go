@@ -17,7 +17,8 @@
 //	|                      | beyond RFC 9420's, capabilities are fixed         |                                                       |
 //	| OutsideProposals     | no API to author them (it does accept them)       | yes                                                   |
 //	| ExternalCommitAAD    | no                                                | yes                                                   |
-//	| ExternalCommitPSK    | no                                                | no                                                    |
+//	| ExternalCommitMore   | no                                                | yes, mended                                           |
+//	| DraftProposals       | no: proposal types are a closed set               | yes, mended (tsmls/draft.mjs)                         |
 //	| ClearExtensions      | yes                                               | no: an empty GroupContextExtensions changes nothing   |
 //	| LateFromRemoved      | no: old epochs are kept with the new tree         | yes                                                   |
 //	| PaddedHandshakes     | no: its parser looks for a body that leaves no    | yes                                                   |
@@ -63,16 +64,17 @@ type Feature string
 
 // The features a peer may declare in its Limits. Whatever is not a Feature every peer must be able to do.
 const (
-	CommitAAD         Feature = "commit with authenticated data"
-	SeparateTree      Feature = "join by a Welcome whose ratchet tree comes separately"
-	CustomExtensions  Feature = "GroupContext extensions of types RFC 9420 does not define"
-	OutsideProposals  Feature = "author proposals as external sender or new member"
-	ExternalCommitAAD Feature = "external commit with authenticated data"
-	ExternalCommitPSK Feature = "external commit with a PSK"
-	ClearExtensions   Feature = "remove all GroupContext extensions"
-	LateFromRemoved   Feature = "open a late message of a member removed since"
-	PaddedHandshakes  Feature = "read a padded PrivateMessage that holds a proposal or commit"
-	RequireCapability Feature = "required_capabilities in the GroupContext"
+	CommitAAD          Feature = "commit with authenticated data"
+	SeparateTree       Feature = "join by a Welcome whose ratchet tree comes separately"
+	CustomExtensions   Feature = "GroupContext extensions of types RFC 9420 does not define"
+	OutsideProposals   Feature = "author proposals as external sender or new member"
+	ExternalCommitAAD  Feature = "external commit with authenticated data"
+	ExternalCommitMore Feature = "external commit with PSK, AppDataUpdate or SelfRemove"
+	DraftProposals     Feature = "AppDataUpdate, AppEphemeral and SelfRemove"
+	ClearExtensions    Feature = "remove all GroupContext extensions"
+	LateFromRemoved    Feature = "open a late message of a member removed since"
+	PaddedHandshakes   Feature = "read a padded PrivateMessage that holds a proposal or commit"
+	RequireCapability  Feature = "required_capabilities in the GroupContext"
 )
 
 // ErrCannot is returned by an adapter whose library has no way to do what was asked.
@@ -155,13 +157,15 @@ type GroupInfo struct {
 }
 
 // ExternalJoin says how to join by external commit. Tree is nil where Info carries the tree. Resync removes the client's former leaf,
-// found by its signature key. PSKs are ids of external PSKs to commit.
+// found by its signature key. Proposals are committed by value: kinds ExternalPSK and AppDataUpdate. Pending are SelfRemoves as the
+// MLSMessages in which they were sent, committed by reference.
 type ExternalJoin struct {
-	Info   []byte
-	Tree   []byte
-	Resync bool
-	AAD    []byte
-	PSKs   [][]byte
+	Info      []byte
+	Tree      []byte
+	Resync    bool
+	AAD       []byte
+	Proposals []Proposal
+	Pending   [][]byte
 }
 
 // Framing says how a handshake message is framed: as PublicMessage or as PrivateMessage, the latter padded or not; with authenticated
@@ -196,6 +200,10 @@ const (
 	ExternalPSK     Kind = "psk"
 	ResumptionPSK   Kind = "resumption"
 	GroupExtensions Kind = "extensions"
+	AppDataUpdate   Kind = "appDataUpdate" // draft-ietf-mls-extensions-10 §4.7, operation update; it replaces the component's data
+	AppDataRemove   Kind = "appDataRemove" // the same, operation remove
+	AppEphemeral    Kind = "appEphemeral"  // draft-ietf-mls-extensions-10 §4.8
+	SelfRemove      Kind = "selfRemove"    // draft-ietf-mls-extensions-10 §5.1; to be proposed as PublicMessage
 )
 
 // Proposal is a proposal of RFC 9420 §12.1. Which field counts depends on Kind.
@@ -206,6 +214,8 @@ type Proposal struct {
 	PSK        []byte      `json:"psk,omitempty"`        // ExternalPSK: its id; the nonce is the author's to choose
 	Epoch      uint64      `json:"epoch"`                // ResumptionPSK: an epoch of this group, usage application
 	Extensions []Extension `json:"extensions,omitempty"` // GroupExtensions
+	Component  uint16      `json:"component"`            // AppDataUpdate, AppDataRemove, AppEphemeral
+	Data       []byte      `json:"data,omitempty"`       // AppDataUpdate, AppEphemeral
 }
 
 // Content says what a processed message was.

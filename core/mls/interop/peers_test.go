@@ -141,3 +141,11 @@ func TestTSMLSErrors(t *testing.T) {
 		t.Error("a closed peer answered")
 	}
 }
+
+// TestDraftProposals plays what only ts-mls has among the peers with itself, so that it is known to work before ours meets it.
+func TestDraftProposals(t *testing.T) {
+	ts := startTSMLS(t)
+	o := options()
+	o.Suites, o.Epochs = []Suite{X25519AES128}, 0
+	Run(t, o, ts, ts)
+}

@@ -12,11 +12,10 @@ func (*TSMLS) Suites() []Suite {
 	return []Suite{X25519AES128, P256AES128, X25519ChaCha20, P521AES256, P384AES256, XWingAES128, XWingAES256}
 }
 
-// Limits are the gaps of ts-mls 2.0.0-rc.10 that tsmls/mends.mjs does not mend.
+// Limits are the gaps of ts-mls 2.0.0-rc.10 that tsmls/mends.mjs does not fill.
 func (*TSMLS) Limits() map[Feature]string {
 	return map[Feature]string{
-		ExternalCommitPSK: "joinGroupExternal takes no proposals",
-		ClearExtensions:   "a GroupContextExtensions proposal with an empty list is treated as none",
+		ClearExtensions: "a GroupContextExtensions proposal with an empty list is treated as none",
 	}
 }
 
@@ -80,11 +79,12 @@ func (c *tsClient) Join(ctx context.Context, welcome, tree []byte) (Group, error
 func (c *tsClient) JoinExternal(ctx context.Context, join ExternalJoin) (Group, []byte, error) {
 	var out struct{ Commit []byte }
 	err := c.ask(ctx, "joinExternal", struct {
-		Info   []byte   `json:"info"`
-		Tree   []byte   `json:"tree,omitempty"`
-		Resync bool     `json:"resync"`
-		AAD    []byte   `json:"aad"`
-		PSKs   [][]byte `json:"psks,omitempty"`
+		Info      []byte     `json:"info"`
+		Tree      []byte     `json:"tree,omitempty"`
+		Resync    bool       `json:"resync"`
+		AAD       []byte     `json:"aad"`
+		Proposals []Proposal `json:"proposals,omitempty"`
+		Pending   [][]byte   `json:"pending,omitempty"`
 	}(join), &out)
 	return &tsGroup{c}, out.Commit, err
 }

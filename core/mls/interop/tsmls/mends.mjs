@@ -3,6 +3,8 @@
 
 const decodeLength = 'import { varLenDataEncoder as _vde, varLenDataDecoder as _vdd, varLenTypeEncoder as _vte, varLenTypeDecoder as _vtd } from "./codec/variableLength.js";\n'
 
+const draft = `import * as _draft from "${new URL("./draft.mjs", import.meta.url)}";\n`
+
 const mends = [
   // RFC 9420 §12.4 (and §17.4): a commit with one Update, Remove or GroupContextExtensions needs a path; ts-mls asks for more than one.
   { file: "clientState.js", times: 1,
@@ -72,6 +74,54 @@ const mends = [
 
   // mls-go repeats the GroupContext's extensions in the GroupInfo, where ts-mls keeps them as bytes but encodes them as decoded.
   { file: "extension.js", times: 1, find: "Encoder], (e) => {\n    if (isDefaultExtension(e)) {", put: "Encoder], (e) => {\n    if (isDefaultExtension(e) && !(e.extensionData instanceof Uint8Array)) {" },
+
+  // draft-ietf-mls-extensions-10: AppDataUpdate, AppEphemeral and SelfRemove on the wire, and applied (draft.mjs).
+  { file: "proposal.js", times: 1, find: "import { leafNodeUpdateDecoder,", put: draft + "import { leafNodeUpdateDecoder," },
+  { file: "proposal.js", times: 1, find: "        return proposalCustomEncoder(p);", put: "        return _draft.isDraft(p.proposalType) ? _draft.encoder(p) : proposalCustomEncoder(p);" },
+  { file: "proposal.js", times: 1, find: "    return mapDecoder(varLenDataDecoder, (proposalData) =>", put: "    return _draft.isDraft(proposalType) ? _draft.decoder(proposalType) : mapDecoder(varLenDataDecoder, (proposalData) =>" },
+  { file: "clientState.js", times: 1, find: "import { defaultClientConfig }", put: draft + "import { defaultClientConfig }" },
+  { file: "clientState.js", times: 1,
+    find: "    }, emptyProposals);\n    const zeroes",
+    put: `    }, { ...emptyProposals });
+    const _leaving = _draft.selfRemoves(allProposals, (i) => proposals[i].proposalOrRefType === proposalOrRefTypes.proposal);
+    if (committerLeafIndex !== undefined) grouped[defaultProposalTypes.remove] = [..._leaving, ...grouped[defaultProposalTypes.remove]];
+    const zeroes` },
+  { file: "clientState.js", times: 1,
+    find: "const newExtensions = flattenExtensions(grouped[defaultProposalTypes.group_context_extensions]);",
+    put: `const _replaced = flattenExtensions(grouped[defaultProposalTypes.group_context_extensions]);
+        const newExtensions = _draft.applyAppData(_replaced.length > 0 ? _replaced : state.groupContext.extensions, allProposals);` },
+  { file: "clientState.js", times: 1,
+    find: "throwIfDefined(validateExternalInit(grouped));",
+    put: "throwIfDefined(validateExternalInit(grouped));\n        grouped[defaultProposalTypes.remove] = [..._leaving, ...grouped[defaultProposalTypes.remove]];" },
+  { file: "clientState.js", times: 1,
+    find: "externalInitSecret,\n                newMemberLeafIndex",
+    put: "externalInitSecret,\n                extensions: _draft.applyAppData(state.groupContext.extensions, allProposals),\n                newMemberLeafIndex" },
+  { file: "processMessages.js", times: 1,
+    find: `result.additionalResult.kind === "memberCommit" && result.additionalResult.extensions.length > 0`,
+    put: "result.additionalResult.extensions?.length > 0" },
+
+  // RFC 9420 §12.4.3.2: an external commit may hold PSKs, and by the draft AppDataUpdates and pending SelfRemoves; ts-mls lets its author
+  // add nothing. extraProposals are committed by value; selfRemoves are the authenticated contents of SelfRemoves, by reference.
+  { file: "createCommit.js", times: 1,
+    find: "import { treeHashRoot }",
+    put: draft + 'import { accumulatePskSecret as _psk } from "./pskIndex.js";\nimport { makeProposalRef as _ref } from "./authenticatedContent.js";\nimport { treeHashRoot }' },
+  { file: "createCommit.js", times: 1,
+    find: "removeLeafNodeMutable(mutableTree, formerLeafIndex);",
+    put: `removeLeafNodeMutable(mutableTree, formerLeafIndex);
+    const _extra = params.extraProposals ?? [], _leaving = params.selfRemoves ?? [];
+    for (const p of _leaving) removeLeafNodeMutable(mutableTree, toLeafIndex(p.content.sender.leafIndex));
+    const _context = { ...groupInfo.groupContext, extensions: _draft.applyAppData(groupInfo.groupContext.extensions, _extra.map((proposal) => ({ proposal }))) };` },
+  { file: "createCommit.js", times: 1, find: "nodeToLeafIndex(newLeafNodeIndex), groupInfo.groupContext,", put: "nodeToLeafIndex(newLeafNodeIndex), _context," },
+  { file: "createCommit.js", times: 1,
+    find: "        : [externalInitProposal];\n    const pskSecret = new Uint8Array(cs.kdf.size);",
+    put: `        : [externalInitProposal];
+    proposals.push(..._extra);
+    const [pskSecret] = await _psk(_extra.filter((p) => p.psk).map((p) => p.psk.preSharedKeyId), makePskIndex(undefined, context.externalPsks ?? {}), cs, new Uint8Array(cs.kdf.size));
+    const _refs = await Promise.all(_leaving.map(async (p) => ({ proposalOrRefType: proposalOrRefTypes.reference, reference: await _ref(p, cs.hash) })));` },
+  { file: "createCommit.js", times: 1,
+    find: "proposals: proposals.map((p) => ({ proposalOrRefType: proposalOrRefTypes.proposal, proposal: p })),",
+    put: "proposals: [..._refs, ...proposals.map((p) => ({ proposalOrRefType: proposalOrRefTypes.proposal, proposal: p }))]," },
+  { file: "createCommit.js", times: 1, find: "await nextEpochContext(groupInfo.groupContext,", put: "await nextEpochContext(_context," },
 
   // No defect, but needed to compare: the sender of an application message.
   { file: "processMessages.js", times: 2, find: `kind: "applicationMessage",\n`, put: `kind: "applicationMessage", sender: result.content.content.sender,\n` },

@@ -12,6 +12,7 @@ const mls = await lib("ts-mls/dist/src/index.js")
 const [{ ratchetTreeEncoder, ratchetTreeDecoder }, { signLeafNodeCommit }, { groupContextExtensionDecoder, extensionEncoder }, { externalSenderEncoder }] = await Promise.all(
   ["ratchetTree.js", "leafNode.js", "extension.js", "externalSender.js"].map((f) => lib("ts-mls/dist/src/" + f)))
 const { suite } = await import("./suites.mjs")
+const draft = await import("./draft.mjs")
 
 const b64 = (b) => (b === undefined ? undefined : Buffer.from(b).toString("base64"))
 const bytes = (s) => new Uint8Array(Buffer.from(s ?? "", "base64"))
@@ -94,6 +95,10 @@ class Client {
       case "resumption": return { proposalType: types.psk, psk: { preSharedKeyId: { psktype: mls.pskTypes.resumption, usage: mls.resumptionPSKUsages.application,
         pskGroupId: this.state.groupContext.groupId, pskEpoch: BigInt(p.epoch), pskNonce: pskNonce() } } }
       case "extensions": return { proposalType: types.group_context_extensions, groupContextExtensions: { extensions: (p.extensions ?? []).map(extension) } }
+      case "appDataUpdate": return { proposalType: draft.appDataUpdate, proposalData: draft.body.update(p.component, bytes(p.data)) }
+      case "appDataRemove": return { proposalType: draft.appDataUpdate, proposalData: draft.body.remove(p.component) }
+      case "appEphemeral": return { proposalType: draft.appEphemeral, proposalData: draft.body.ephemeral(p.component, bytes(p.data)) }
+      case "selfRemove": return { proposalType: draft.selfRemove, proposalData: new Uint8Array() }
       default: throw new Error(`unknown proposal kind ${p.kind}`)
     }
   }
@@ -112,7 +117,8 @@ class Client {
       const sender = incoming.kind === "commit" ? incoming.senderLeafIndex : incoming.proposal.senderLeafIndex
       seen.sender = sender ?? -1
       if (incoming.kind !== "commit") return "accept"
-      for (const { proposal } of incoming.proposals) {
+      for (const { proposal, senderLeafIndex } of incoming.proposals) {
+        if (proposal.proposalType === draft.selfRemove && senderLeafIndex === path.leafIndex) seen.removed = true
         if (proposal.proposalType === mls.defaultProposalTypes.remove && proposal.remove.removed === path.leafIndex) seen.removed = true
         const own = proposal.update && this.updates.find((u) => same(u.hpkePublicKey, proposal.update.leafNode.hpkePublicKey))
         if (own) state.privatePath.privateKeys[2 * path.leafIndex] = own.privateKey
@@ -154,10 +160,12 @@ const ops = {
     return {}
   },
   async joinExternal(c, q) {
-    if (q.psks?.length) throw new Error("cannot: ts-mls has no PSKs in external commits")
+    const extraProposals = []
+    for (const p of q.proposals ?? []) extraProposals.push(await c.proposal(p))
+    const selfRemoves = (q.pending ?? []).map((m) => parse(m)).map((m) => ({ wireformat: m.wireformat, content: m.publicMessage.content, auth: m.publicMessage.auth }))
     const { publicPackage, privatePackage } = await c.newPackage()
     const tree = q.tree ? mls.decode(ratchetTreeDecoder, bytes(q.tree)) : undefined
-    const r = await mls.joinGroupExternal({ context: c.context, groupInfo: parse(q.info).groupInfo, keyPackage: publicPackage, privateKeys: privatePackage, resync: q.resync, tree, authenticatedData: bytes(q.aad) })
+    const r = await mls.joinGroupExternal({ context: c.context, groupInfo: parse(q.info).groupInfo, keyPackage: publicPackage, privateKeys: privatePackage, resync: q.resync, tree, authenticatedData: bytes(q.aad), extraProposals, selfRemoves })
     c.entered(r.newState)
     return { commit: wrap("mls_public_message", "publicMessage", r.publicMessage) }
   },

@@ -17,10 +17,7 @@ type member struct {
 	leaf           uint32
 }
 
-func (m *member) can(f Feature) bool {
-	_, limited := m.implementation.Limits()[f]
-	return !limited
-}
+func (m *member) can(f Feature) bool { return !lacks(m.implementation, f) }
 
 // stage is one group with members of several implementations. Every message one of them makes is delivered to all the others, and
 // after every epoch all must agree.
@@ -31,6 +28,7 @@ type stage struct {
 	born    int
 	psks    map[string][]byte
 	pending []Proposal // sent this epoch and not yet committed
+	sent    [][]byte   // the messages of pending that members sent
 }
 
 func newStage(suite Suite, group string) *stage {
@@ -123,11 +121,11 @@ func (s *stage) add(ctx context.Context, by *member, implementations ...Implemen
 func (s *stage) commit(ctx context.Context, by *member, c Commit, joiners ...*member) error {
 	gone := map[uint32]bool{}
 	for _, p := range slices.Concat(s.pending, c.Proposals) {
-		if p.Kind == Remove {
+		if p.Kind == Remove || p.Kind == SelfRemove {
 			gone[p.Leaf] = true
 		}
 	}
-	s.pending = nil
+	s.pending, s.sent = nil, nil
 	done, err := by.group.Commit(ctx, c)
 	if err != nil {
 		return fmt.Errorf("%s: commit: %w", by.name, err)
@@ -170,7 +168,8 @@ func (s *stage) deliver(ctx context.Context, author *member, message []byte, wan
 		}
 		want.Removed = gone[m.leaf]
 		if got.Content != want.Content || got.Sender != want.Sender || got.Removed != want.Removed || !bytes.Equal(got.AAD, want.AAD) || !bytes.Equal(got.Plaintext, want.Plaintext) {
-			return fmt.Errorf("%s: processed %+v, want %+v", m.name, got, want)
+			return fmt.Errorf("%s: processed %s %q (AAD %q) of leaf %d, removed %t; want %s %q (AAD %q) of leaf %d, removed %t", m.name,
+				got.Content, got.Plaintext, got.AAD, got.Sender, got.Removed, want.Content, want.Plaintext, want.AAD, want.Sender, want.Removed)
 		}
 		if !got.Removed {
 			left = append(left, m)
@@ -188,7 +187,10 @@ func (s *stage) propose(ctx context.Context, by *member, p Proposal, f Framing) 
 	if err != nil {
 		return fmt.Errorf("%s: propose %s: %w", by.name, p.Kind, err)
 	}
-	s.pending = append(s.pending, p)
+	if p.Kind == SelfRemove {
+		p.Leaf = by.leaf
+	}
+	s.pending, s.sent = append(s.pending, p), append(s.sent, message)
 	want := Received{Content: ProposalMessage, AAD: f.AAD, Sender: int64(by.leaf)}
 	if err := s.deliver(ctx, by, message, want, nil); err != nil {
 		return fmt.Errorf("proposal %s of %s: %w", p.Kind, by.name, err)
@@ -249,13 +251,19 @@ func (s *stage) joinExternal(ctx context.Context, m, from *member, embedTree boo
 	if join.Resync {
 		s.live = slices.DeleteFunc(s.live, func(x *member) bool { return x == m })
 	}
-	s.pending = nil
+	gone := map[uint32]bool{}
+	if len(join.Pending) > 0 {
+		for _, p := range s.pending {
+			gone[p.Leaf] = p.Kind == SelfRemove
+		}
+	}
+	s.pending, s.sent = nil, nil
 	g, commit, err := m.client.JoinExternal(ctx, join)
 	if err != nil {
 		return fmt.Errorf("%s: external commit on the GroupInfo of %s: %w", m.name, from.name, err)
 	}
 	m.group = g
-	if err := s.deliver(ctx, m, commit, Received{Content: CommitMessage, AAD: join.AAD, Sender: NoLeaf}, nil); err != nil {
+	if err := s.deliver(ctx, m, commit, Received{Content: CommitMessage, AAD: join.AAD, Sender: NoLeaf}, gone); err != nil {
 		return fmt.Errorf("external commit of %s: %w", m.name, err)
 	}
 	s.live = append(s.live, m)

@@ -69,12 +69,12 @@ func (r *schedule) aad(may bool) []byte {
 // framing is a way to frame a handshake that everybody can read.
 func (r *schedule) framing(aad bool) Framing {
 	f := Framing{Private: r.IntN(3) == 0, Pad: r.IntN(2) == 0, AAD: r.aad(aad)}
-	for _, implementation := range r.implementations {
-		if _, limited := implementation.Limits()[PaddedHandshakes]; limited {
-			f.Pad = false
-		}
-	}
+	f.Pad = f.Pad && r.allCan(PaddedHandshakes)
 	return f
+}
+
+func (r *schedule) allCan(f Feature) bool {
+	return !slices.ContainsFunc(r.implementations, func(i Implementation) bool { return lacks(i, f) })
 }
 
 // external lets somebody new in by external commit, or a member that starts anew.
@@ -125,7 +125,9 @@ func (r *schedule) epoch(ctx context.Context) error {
 		if proposal.Kind == "" {
 			continue
 		}
-		if err := r.propose(ctx, by, proposal, r.framing(true)); err != nil {
+		f := r.framing(true)
+		f.Private = f.Private && proposal.Kind != SelfRemove
+		if err := r.propose(ctx, by, proposal, f); err != nil {
 			return err
 		}
 	}
@@ -156,7 +158,11 @@ func (r *schedule) hearLate(ctx context.Context, speaker *member, leaf uint32, l
 // proposal makes a proposal by a member that may stand in the planned commit, or none.
 func (r *schedule) proposal(ctx context.Context, p *plan, by *member) (Proposal, error) {
 	none := Proposal{}
-	switch r.IntN(6) {
+	kinds := 6
+	if r.allCan(DraftProposals) {
+		kinds = 9
+	}
+	switch r.IntN(kinds) {
 	case 0, 1:
 		if len(r.live)+len(p.joiners) >= mostMembers || by != p.committer && r.IntN(2) == 0 {
 			return none, nil
@@ -182,6 +188,17 @@ func (r *schedule) proposal(ctx context.Context, p *plan, by *member) (Proposal,
 		r.psk++
 		id := fmt.Sprintf("psk %d", r.psk)
 		return Proposal{Kind: ExternalPSK, PSK: []byte(id)}, r.knowPSK(ctx, id, p.joiners)
+	case 6:
+		if by == p.committer || p.touched[by] || len(r.live)-p.removed <= 2 {
+			return none, nil
+		}
+		p.touched[by] = true
+		p.removed++
+		return Proposal{Kind: SelfRemove}, nil
+	case 7:
+		return setApp(uint16(0x8000+r.IntN(5)), fmt.Sprintf("value %d", r.IntN(1000))), nil
+	case 8:
+		return Proposal{Kind: AppEphemeral, Component: 0x8001, Data: []byte("seen")}, nil
 	}
 	return none, nil
 }
