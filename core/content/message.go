@@ -2,7 +2,7 @@
 // become on the way in and every network's messages are made from on the way out.
 //
 // A [Message] is plain data. Who it answers, what it edits or deletes, that it is a reaction: all of that is data in it
-// (replaces, inReplyTo, null part, disposition), so that one path serves all (mimi-content-09 §4–§5).
+// (replaces, inReplyTo, null part, disposition), so that one path serves all (mimi-content-09 §4, §5).
 //
 // The package is pure. It imports only core/uri.
 package content
@@ -17,7 +17,7 @@ import (
 	"mimigate/core/uri"
 )
 
-// Message is a mimiContent (mimi-content-09 §3, §4).
+// Message is a mimiContent (mimi-content-09 §4).
 type Message struct {
 	// Salt is 16 random octets that make the message id unguessable and key the franking tag. Adapters leave it zero;
 	// whoever encodes the message first sets it, once, so that a repetition has the same id.
@@ -94,7 +94,7 @@ func (id *MessageID) UnmarshalText(text []byte) error {
 	return err
 }
 
-// Expiry is when a message is to be forgotten (mimi-content-09 §4.5).
+// Expiry is when a message is to be forgotten (mimi-content-09 §4.1).
 type Expiry struct {
 	Relative bool   // true: Seconds after it was read; false: Seconds is UNIX time
 	Seconds  uint32 // at most a year away, or receivers discard the message
@@ -111,7 +111,7 @@ func ExpiresAt(t time.Time) *Expiry {
 	return &Expiry{Seconds: uint32(min(max(t.Unix(), 0), math.MaxUint32))}
 }
 
-// ExternalID is the id of a message in a foreign network (draft-mahy-mimi-content-more-extensions-00 §3.2).
+// ExternalID is the id of a message in a foreign network (draft-mahy-mimi-content-more-extensions-00 §3).
 type ExternalID struct {
 	ID    []byte
 	Scope string // where ID is unique: a domain, or a URI. Empty: see PEN
@@ -130,7 +130,7 @@ type ExtensionKey struct {
 	Text   string // if not empty, the key is this text
 }
 
-// Extensions that have a field in Message. Numbers 1 and 2: mimi-content-09 §4.6; 3 and 4: more-extensions-00.
+// Extensions that have a field in Message. Numbers 1 and 2: mimi-content-09 §4.3; 3 and 4: more-extensions-00.
 const (
 	ExtensionSenderURI         = 1
 	ExtensionRoomURI           = 2
@@ -141,7 +141,7 @@ const (
 	ExtensionMedia = "mimigate.media"
 )
 
-// Bounds of mimi-content-09 §5: a receiver discards a message beyond them.
+// Bounds of mimi-content-09 §9.1: a receiver discards a message beyond them.
 const (
 	MaxTopicID = 4096                 // octets
 	MaxParts   = 1024                 // parts of all levels, multiparts included

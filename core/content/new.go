@@ -9,7 +9,7 @@ import "strings"
 // Text is a message of plain text.
 func Text(text string) *Message { return &Message{Body: TextPart(text)} }
 
-// Markdown is a message of formatted text, GFM-MIMI: no HTML in it (mimi-content-09 §6).
+// Markdown is a message of formatted text, GFM-MIMI: no HTML in it (mimi-content-09 §7.1.1).
 func Markdown(text string) *Message { return &Message{Body: MarkdownPart(text)} }
 
 // Of is a message with this body.
@@ -27,7 +27,7 @@ func Edit(first MessageID, m *Message) *Message {
 	return m
 }
 
-// Delete deletes a message, given by the id of its first version (mimi-content-09 §5.2).
+// Delete deletes a message, given by the id of its first version (mimi-content-09 §5.6).
 func Delete(first MessageID) *Message {
 	return &Message{Replaces: first, Body: Part{Disposition: Render}}
 }
@@ -50,7 +50,7 @@ func React(to MessageID, emoji ...string) *Message {
 	return m
 }
 
-// Unreact takes a reaction back (mimi-content-09 §5.2); to is the message that was reacted to.
+// Unreact takes a reaction back (mimi-content-09 §5.7); to is the message that was reacted to.
 func Unreact(reaction, to MessageID) *Message {
 	return &Message{Replaces: reaction, InReplyTo: to, Body: Part{Disposition: Reaction}}
 }
@@ -74,7 +74,7 @@ func FilePart(file External, media Media) Part {
 	return p
 }
 
-// CallPart is a call to join at a URL, named by its description (mimi-content-09 §5.6).
+// CallPart is a call to join at a URL, named by its description (mimi-content-09 §5.10).
 func CallPart(url, description string) Part {
 	return Part{Disposition: Session, Body: External{URL: url, Description: description}}
 }
@@ -88,7 +88,7 @@ func Album(parts ...Part) Part { return multi(ProcessAll, parts...) }
 // Alternatives is one thing in several forms, the richest first; the last should be text, that everybody can show.
 func Alternatives(parts ...Part) Part { return multi(ChooseOne, parts...) }
 
-// multi joins parts; one part needs no joining, and a Multi must have two (mimi-content-09 §4.7).
+// multi joins parts; one part needs no joining, and a Multi must have two (mimi-content-09 §4.4).
 func multi(semantics PartSemantics, parts ...Part) Part {
 	switch len(parts) {
 	case 0:

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Part is a NestedPart (mimi-content-09 §4.7). What it holds is in Body: nil for a NullPart, else a Single, External or Multi.
+// Part is a NestedPart (mimi-content-09 §4.4). What it holds is in Body: nil for a NullPart, else a Single, External or Multi.
 //
 //	switch body := part.Body.(type) {
 //	case nil: // nothing: a deletion
@@ -68,7 +68,7 @@ const (
 	HashSHA256   uint8  = 1
 )
 
-// Disposition says what a part is for (mimi-content-09 §4.7.1). Unknown ones are treated as Render and kept.
+// Disposition says what a part is for (mimi-content-09 §4.4). Unknown ones are treated as Render and kept.
 type Disposition uint8
 
 // The dispositions that mimi-content-09 defines.
@@ -84,7 +84,7 @@ const (
 	Preview                 // a preview of a link
 )
 
-// PartSemantics says how the parts of a Multi belong together (mimi-content-09 §4.7.2).
+// PartSemantics says how the parts of a Multi belong together (mimi-content-09 §4.4).
 type PartSemantics uint8
 
 // The part semantics that mimi-content-09 defines; a message with any other is discarded.
@@ -157,7 +157,7 @@ func (p Part) IsText() bool {
 	return t == "text/plain" || t == "text/markdown"
 }
 
-// Walk yields p and all parts below it depth first, with their part index (mimi-content-09 §4.7: p itself is 0).
+// Walk yields p and all parts below it depth first, with their part index (mimi-content-09 §4.4: p itself is 0).
 func (p Part) Walk() iter.Seq2[int, Part] {
 	return func(yield func(int, Part) bool) {
 		index := 0
