@@ -4,8 +4,6 @@ go 1.26.0
 
 require (
 	github.com/mattn/go-sqlite3 v1.14.49
-	github.com/spf13/viper v1.21.0
-	go.yaml.in/yaml/v3 v3.0.4
 	golang.org/x/crypto v0.55.0
 )
 

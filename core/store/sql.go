@@ -1,0 +1,134 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+)
+
+// Statements are written for PostgreSQL and SQLite alike: parameters are $1, $2, …; "INSERT … ON CONFLICT" and RETURNING are
+// known to both. Columns are BIGINT (also for times, in Unix milliseconds, and for truth values, 0 or 1), TEXT or BYTEA.
+// An argument that is a nil []byte is NULL.
+
+// control runs a statement of the writer's own connection that no context may interrupt: SQLite rolls back the whole
+// transaction when a statement in it is interrupted, and that is other people's work too.
+func (s *Store) control(query string, args ...any) (sql.Result, error) {
+	return s.conn.ExecContext(context.Background(), query, args...)
+}
+
+// exec runs a statement and returns how many rows it changed: in ctx's unit, or else in one of its own.
+func (s *Store) exec(ctx context.Context, query string, args ...any) (int64, error) {
+	if u := s.unit(ctx); u != nil {
+		return u.exec(ctx, query, args...)
+	}
+	var n int64
+	err := s.Do(ctx, func(ctx context.Context) error {
+		var err error
+		n, err = s.exec(ctx, query, args...)
+		return err
+	})
+	return n, err
+}
+
+// query calls each for every row of a query: in ctx's unit, or else on what was committed last. each must not use the store.
+func (s *Store) query(ctx context.Context, each func(scan func(dest ...any) error) error, query string, args ...any) error {
+	query = s.dialect.rewrite(query)
+	u := s.unit(ctx)
+	if u == nil {
+		rows, err := s.readers.QueryContext(ctx, query, args...)
+		if err != nil {
+			return s.readError(err)
+		}
+		readErr, eachErr := readRows(rows, each)
+		if readErr != nil {
+			return s.readError(readErr)
+		}
+		return eachErr
+	}
+	if err := u.ready(ctx); err != nil {
+		return err
+	}
+	rows, err := s.conn.QueryContext(context.Background(), query, args...)
+	if err != nil {
+		return u.fail(err)
+	}
+	u.reading = true
+	readErr, eachErr := readRows(rows, each)
+	u.reading = false
+	if readErr != nil {
+		return u.fail(readErr)
+	}
+	return eachErr
+}
+
+// readRows reads rows to their end, and tells errors of the database from those of each.
+func readRows(rows *sql.Rows, each func(scan func(dest ...any) error) error) (readErr, eachErr error) {
+	defer func() { readErr = errors.Join(readErr, rows.Close()) }()
+	for rows.Next() {
+		if err := each(rows.Scan); err != nil {
+			return nil, err
+		}
+	}
+	return rows.Err(), nil
+}
+
+// get reads the first row of a query into dest, and reports whether there is one.
+func (s *Store) get(ctx context.Context, dest []any, query string, args ...any) (bool, error) {
+	found := false
+	err := s.query(ctx, func(scan func(dest ...any) error) error {
+		if found {
+			return nil
+		}
+		found = true
+		return scan(dest...)
+	}, query, args...)
+	return found, err
+}
+
+func (s *Store) readError(err error) error {
+	select {
+	case <-s.closing:
+		return ErrClosed
+	default:
+		return fmt.Errorf("store: %w", err)
+	}
+}
+
+// ready says why the unit cannot run a statement now.
+func (u *unit) ready(ctx context.Context) error {
+	switch {
+	case u.over.Load():
+		return errOver
+	case u.store.broken != nil:
+		return u.store.broken // any more would run outside the lost transaction
+	case u.failed != nil:
+		return u.failed
+	case u.reading:
+		return u.fail(errReading)
+	case ctx.Err() != nil:
+		return u.fail(ctx.Err())
+	}
+	return nil
+}
+
+// fail records an error of a statement: the unit, or the part of it, cannot be kept.
+func (u *unit) fail(err error) error {
+	u.failed = fmt.Errorf("store: %w", err)
+	return u.failed
+}
+
+func (u *unit) exec(ctx context.Context, query string, args ...any) (int64, error) {
+	if err := u.ready(ctx); err != nil {
+		return 0, err
+	}
+	res, err := u.store.control(u.store.dialect.rewrite(query), args...)
+	if err != nil {
+		return 0, u.fail(err)
+	}
+	n, err := res.RowsAffected()
+	if err != nil {
+		return 0, u.fail(err)
+	}
+	return n, nil
+}

@@ -1,0 +1,513 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"mimigate/core/uri"
+)
+
+// options are those of a store in a new directory, its key beside it.
+func options(t testing.TB) Options {
+	dir := t.TempDir()
+	return Options{Location: filepath.Join(dir, "store"), Domain: "chat.example.org", KeyFile: filepath.Join(dir, "key")}
+}
+
+func open(t testing.TB, o Options) *Store {
+	t.Helper()
+	s, err := Open(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		select {
+		case <-s.closing: // the test has closed it
+		default:
+			closed(t, s)
+		}
+	})
+	return s
+}
+
+func closed(t testing.TB, s *Store) {
+	t.Helper()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func reopen(t testing.TB, s *Store, o Options) *Store {
+	t.Helper()
+	closed(t, s)
+	return open(t, o)
+}
+
+func put(ctx context.Context, s *Store, key, value string) error {
+	return s.State("a").Put(ctx, key, []byte(value))
+}
+
+// value reads what put wrote; "" where there is none.
+func value(t testing.TB, ctx context.Context, s *Store, key string) string {
+	t.Helper()
+	v, err := s.State("a").Get(ctx, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(v)
+}
+
+func pragma(t *testing.T, s *Store, name string) string {
+	t.Helper()
+	var v string
+	if err := s.conn.QueryRowContext(t.Context(), "PRAGMA "+name).Scan(&v); err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+func TestOpen(t *testing.T) {
+	o := options(t)
+	s := open(t, o)
+	for name, want := range map[string]string{"journal_mode": "wal", "synchronous": "2", "secure_delete": "1", "foreign_keys": "1", "journal_size_limit": "0"} {
+		if got := pragma(t, s, name); got != want {
+			t.Errorf("%s is %s, want %s", name, got, want)
+		}
+	}
+	if _, err := s.readers.Exec("DELETE FROM setting"); err == nil {
+		t.Error("a reader's connection wrote")
+	}
+	if err := put(t.Context(), s, "k", "v"); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{filepath.Join(s.Dir(), databaseFile), filepath.Join(s.Dir(), databaseFile+"-wal"), filepath.Join(s.Dir(), lockFile), o.KeyFile} {
+		if info, err := os.Stat(name); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s: %v, %v; want mode 0600", name, info, err)
+		}
+	}
+	s = reopen(t, s, o)
+	if got := value(t, t.Context(), s, "k"); got != "v" {
+		t.Errorf("after reopening: %q", got)
+	}
+}
+
+func TestOpenRefuses(t *testing.T) {
+	o := options(t)
+	s := open(t, o)
+	_, err := Open(t.Context(), o)
+	host, _ := os.Hostname()
+	if !errors.Is(err, ErrLocked) {
+		t.Fatalf("a second instance: %v", err)
+	}
+	for _, part := range []string{s.Dir(), fmt.Sprintf("pid %d ", os.Getpid()), host} {
+		if !strings.Contains(err.Error(), part) {
+			t.Errorf("%q does not name %q", err, part)
+		}
+	}
+	if err := put(t.Context(), s, "k", "v"); err != nil {
+		t.Errorf("the first instance, after the second was refused: %v", err)
+	}
+	closed(t, s)
+
+	other := o
+	other.Domain = "other.example"
+	if _, err := Open(t.Context(), other); !errors.Is(err, ErrDomain) || !strings.Contains(err.Error(), "chat.example.org") || !strings.Contains(err.Error(), "other.example") {
+		t.Errorf("another domain: %v", err)
+	}
+	other = o
+	other.Location = "postgres://user:secret@host/db"
+	if _, err := Open(t.Context(), other); err == nil || strings.Contains(err.Error(), "secret") {
+		t.Errorf("postgres: %v", err)
+	}
+	other.Location = filepath.Join(o.Location, databaseFile, "x")
+	if _, err := Open(t.Context(), other); err == nil {
+		t.Error("a directory below a file was opened")
+	}
+	if got := value(t, t.Context(), open(t, o), "k"); got != "v" {
+		t.Errorf("after the refusals: %q", got)
+	}
+}
+
+func TestOpenNoDatabase(t *testing.T) {
+	o := options(t)
+	if err := os.MkdirAll(o.Location, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(o.Location, databaseFile), bytes.Repeat([]byte("no database "), 1000), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the lock is given back after a failure
+		if _, err := Open(t.Context(), o); err == nil || errors.Is(err, ErrLocked) {
+			t.Fatal(err)
+		}
+	}
+}
+
+// The path of a store may hold anything.
+func TestOpenOddPath(t *testing.T) {
+	o := options(t)
+	o.Location = filepath.Join(filepath.Dir(o.Location), "a b?c#d%41&ü")
+	s := open(t, o)
+	if _, err := os.Stat(filepath.Join(o.Location, databaseFile)); err != nil {
+		t.Error(err)
+	}
+	if err := put(t.Context(), s, "k", "v"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestKeys(t *testing.T) {
+	const first, second = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE="
+	keys := func(text string) Keys {
+		k, err := ParseKeys(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return k
+	}
+	o := options(t)
+	o.KeyFile, o.Keys = "", keys("# one\n\n "+first+"\n")
+	s := open(t, o)
+	if err := put(t.Context(), s, "k", "v"); err != nil {
+		t.Fatal(err)
+	}
+	closed(t, s)
+
+	wrong := o
+	wrong.Keys = keys(second)
+	if _, err := Open(t.Context(), wrong); !errors.Is(err, ErrKey) || !strings.Contains(err.Error(), o.Keys.list[0].id) {
+		t.Errorf("another key: %v", err)
+	}
+	wrong.Keys = Keys{}
+	if _, err := Open(t.Context(), wrong); !errors.Is(err, ErrKey) {
+		t.Errorf("no key: %v", err)
+	}
+	wrong.KeyFile = filepath.Join(t.TempDir(), "missing")
+	if _, err := Open(t.Context(), wrong); !errors.Is(err, ErrKey) || !strings.Contains(err.Error(), "missing") {
+		t.Errorf("a missing key file: %v", err)
+	}
+	if _, err := os.Stat(wrong.KeyFile); !errors.Is(err, os.ErrNotExist) {
+		t.Error("a key file was made for an old store")
+	}
+
+	// Rotation: the new key above the old one, and then alone.
+	o.Keys = keys(second + "\n" + first)
+	s = open(t, o)
+	o.Keys = keys(second)
+	s = reopen(t, s, o)
+	if got := value(t, t.Context(), s, "k"); got != "v" {
+		t.Errorf("after the rotation: %q", got)
+	}
+	if text := fmt.Sprintf("%v %+v %#v", o.Keys, o, struct{ K Keys }{o.Keys}); strings.Contains(text, "AQEB") || strings.Contains(text, "1, 1") {
+		t.Errorf("a key is shown: %s", text)
+	}
+}
+
+func TestParseKeysRefuses(t *testing.T) {
+	for _, text := range []string{"", "\n# only\n", "hunter2", "AAAA", strings.Repeat("A", 44), "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\nhunter2"} {
+		if k, err := ParseKeys(text); !errors.Is(err, ErrKey) || strings.Contains(err.Error(), "hunter2") || len(k.list) != 0 {
+			t.Errorf("%q: %v, %v", text, k, err)
+		}
+	}
+}
+
+func TestKeyFileWarns(t *testing.T) {
+	o := options(t)
+	closed(t, open(t, o))
+	if err := os.Chmod(o.KeyFile, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	var log strings.Builder
+	o.Log = slog.New(slog.NewTextHandler(&log, nil))
+	open(t, o)
+	if !strings.Contains(log.String(), o.KeyFile) {
+		t.Errorf("log: %s", log.String())
+	}
+}
+
+// A data key is used for a while and then followed by another; both open.
+func TestDataKeyAges(t *testing.T) {
+	o := options(t)
+	s := open(t, o)
+	if err := put(t.Context(), s, "old", "1"); err != nil {
+		t.Fatal(err)
+	}
+	s = reopen(t, s, o)
+	if s.sealer.current != 1 {
+		t.Errorf("data key %d after reopening at once, want 1", s.sealer.current)
+	}
+	later, err := s.openSealer(t.Context(), o, time.Now().Add(keyLife+time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.sealer = later
+	if later.current != 2 {
+		t.Errorf("data key %d after its life, want 2", later.current)
+	}
+	if err := put(t.Context(), s, "new", "2"); err != nil {
+		t.Fatal(err)
+	}
+	if a, b := value(t, t.Context(), s, "old"), value(t, t.Context(), s, "new"); a != "1" || b != "2" {
+		t.Errorf("%q and %q", a, b)
+	}
+}
+
+func TestSealed(t *testing.T) {
+	s := open(t, options(t))
+	ctx := t.Context()
+	const secret = "a body nobody else may read"
+	if err := errors.Join(put(ctx, s, "k", secret), put(ctx, s, "l", "other"),
+		s.ApplyDelta(ctx, []byte("g"), []Record{{[]byte("x"), []byte(secret)}}, nil, nil)); err != nil {
+		t.Fatal(err)
+	}
+	if where := onDisk(t, s, secret); where != "" {
+		t.Errorf("in the clear in %s", where)
+	}
+	// A value in another's place does not open, nor a changed one, nor one of an unknown form.
+	for _, change := range []string{
+		`UPDATE account_state SET value = (SELECT value FROM account_state WHERE key = CAST('l' AS BLOB)) WHERE key = CAST('k' AS BLOB)`,
+		`UPDATE account_state SET value = CAST(value || 'x' AS BLOB) WHERE key = CAST('k' AS BLOB)`,
+		`UPDATE account_state SET value = CAST('' AS BLOB) WHERE key = CAST('k' AS BLOB)`,
+		`UPDATE account_state SET value = CAST('short' AS BLOB) WHERE key = CAST('k' AS BLOB)`,
+		`UPDATE account_state SET value = X'01FFFFFFFF00' WHERE key = CAST('k' AS BLOB)`,
+	} {
+		if n, err := s.exec(ctx, change); err != nil || n != 1 {
+			t.Fatal(n, err)
+		}
+		if v, err := s.State("a").Get(ctx, "k"); !errors.Is(err, ErrKey) || v != nil {
+			t.Errorf("%s: %q, %v", change, v, err)
+		}
+	}
+	if _, err := s.exec(ctx, `UPDATE mls_record SET key = CAST('y' AS BLOB)`); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := s.LoadRecords(ctx, []byte("g")); !errors.Is(err, ErrKey) {
+		t.Errorf("a moved record: %v, %v", r, err)
+	}
+}
+
+// onDisk returns the file of the store that holds a text, or "".
+func onDisk(t *testing.T, s *Store, text string) string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(s.Dir(), "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bytes.Contains(b, []byte(text)) {
+			return f
+		}
+	}
+	return ""
+}
+
+// What is deleted is gone from the files once the writer has been idle for a while: from the pages, and from the log.
+func TestDeletedIsGone(t *testing.T) {
+	s := open(t, options(t))
+	const secret = "not sealed, for this test, and deleted"
+	if _, err := s.exec(t.Context(), `INSERT INTO setting (name, value) VALUES ('x', $1)`, secret); err != nil {
+		t.Fatal(err)
+	}
+	if onDisk(t, s, secret) == "" {
+		t.Fatal("the test does not see what is written")
+	}
+	if _, err := s.exec(t.Context(), `DELETE FROM setting WHERE name = 'x'`); err != nil {
+		t.Fatal(err)
+	}
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(10 * time.Second); onDisk(t, s, secret) != ""; <-tick.C {
+		if time.Now().After(deadline) {
+			t.Fatalf("still in %s", onDisk(t, s, secret))
+		}
+	}
+}
+
+func TestAccountState(t *testing.T) {
+	s := open(t, options(t))
+	ctx := t.Context()
+	a, b := s.State("a"), s.State("b")
+	for _, key := range []string{"", "k", "\x00\xff", strings.Repeat("k", 255)} {
+		if v, err := a.Get(ctx, key); err != nil || v != nil {
+			t.Fatalf("%q before: %q, %v", key, v, err)
+		}
+		for _, v := range [][]byte{{}, []byte("1"), bytes.Repeat([]byte("2"), 1<<20)} {
+			if err := a.Put(ctx, key, v); err != nil {
+				t.Fatal(err)
+			}
+			if got, err := a.Get(ctx, key); err != nil || got == nil && len(v) > 0 || !bytes.Equal(got, v) {
+				t.Fatalf("%q: %d octets, %v", key, len(got), err)
+			}
+		}
+		if v, err := b.Get(ctx, key); err != nil || v != nil {
+			t.Fatalf("%q of another account: %q, %v", key, v, err)
+		}
+		if err := a.Put(ctx, key, nil); err != nil {
+			t.Fatal(err)
+		}
+		if v, err := a.Get(ctx, key); err != nil || v != nil {
+			t.Fatalf("%q after: %q, %v", key, v, err)
+		}
+	}
+	if a.Put(ctx, strings.Repeat("k", 256), []byte{1}) == nil || a.Put(ctx, "k", make([]byte, 1<<20+1)) == nil {
+		t.Error("too long a key or value was taken")
+	}
+}
+
+func TestRecords(t *testing.T) {
+	o := options(t)
+	s := open(t, o)
+	ctx := t.Context()
+	g := []byte("group")
+	state := func(group []byte) string {
+		list, err := s.LoadRecords(ctx, group)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var text []string
+		for _, r := range list {
+			text = append(text, fmt.Sprintf("%q=%s", r.Key, r.Value))
+		}
+		return strings.Join(text, " ")
+	}
+	rec := func(kv ...string) []Record {
+		var list []Record
+		for i := 0; i < len(kv); i += 2 {
+			list = append(list, Record{[]byte(kv[i]), []byte(kv[i+1])})
+		}
+		return list
+	}
+	keys := func(k ...string) [][]byte {
+		var list [][]byte
+		for _, s := range k {
+			list = append(list, []byte(s))
+		}
+		return list
+	}
+	all := rec("a", "1", "ab", "2", "b", "3", "\xff", "4", "\xff\xff", "5", "", "6", "a\xff", "7", "a\xff\xff1", "8")
+	for _, c := range []struct {
+		puts              []Record
+		deletes, prefixes [][]byte
+		want              string
+	}{
+		{all, nil, nil, `""=6 "a"=1 "ab"=2 "a\xff"=7 "a\xff\xff1"=8 "b"=3 "\xff"=4 "\xff\xff"=5`},
+		{nil, keys("a", "nothing", ""), nil, `"ab"=2 "a\xff"=7 "a\xff\xff1"=8 "b"=3 "\xff"=4 "\xff\xff"=5`},
+		{nil, nil, keys("a\xff"), `"ab"=2 "b"=3 "\xff"=4 "\xff\xff"=5`},
+		{nil, nil, keys("\xff"), `"ab"=2 "b"=3`},
+		{rec("ab", "new"), keys("ab"), keys("a"), `"ab"=new "b"=3`}, // deletes come before puts
+		{rec("ab", "newer", "c", ""), nil, nil, `"ab"=newer "b"=3 "c"=`},
+		{nil, nil, keys(""), ``},
+	} {
+		if err := s.ApplyDelta(ctx, g, c.puts, c.deletes, c.prefixes); err != nil {
+			t.Fatal(err)
+		}
+		if got := state(g); got != c.want {
+			t.Errorf("got  %s\nwant %s", got, c.want)
+		}
+	}
+	if err := errors.Join(s.ApplyDelta(ctx, g, rec("k", "v"), nil, nil), s.ApplyDelta(ctx, []byte("group2"), rec("k", "w"), nil, nil),
+		s.ApplyDelta(ctx, nil, rec("k", "x"), nil, nil), s.ApplyDelta(ctx, g, nil, nil, keys(""))); err != nil {
+		t.Fatal(err)
+	}
+	s = reopen(t, s, o)
+	if a, b, c := state(g), state([]byte("group2")), state([]byte{}); a != "" || b != `"k"=w` || c != `"k"=x` {
+		t.Errorf("groups mixed up: %s; %s; %s", a, b, c)
+	}
+}
+
+func TestRoomOwner(t *testing.T) {
+	o := options(t)
+	s := open(t, o)
+	ctx := t.Context()
+	var rooms [2]uri.Room
+	for i, name := range []string{"mimi://chat.example.org/r/a", "mimi://chat.example.org/r/b"} {
+		var err error
+		if rooms[i], err = uri.ParseRoom(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.CheckRoom(ctx, rooms[0], 0); !errors.Is(err, ErrFenced) {
+		t.Errorf("a room nobody claimed: %v", err)
+	}
+	first, err := s.ClaimRoom(ctx, rooms[0])
+	if err != nil || s.CheckRoom(ctx, rooms[0], first) != nil {
+		t.Fatal(first, err)
+	}
+	second, err := s.ClaimRoom(ctx, rooms[0])
+	if err != nil || second <= first || s.CheckRoom(ctx, rooms[0], second) != nil {
+		t.Fatal(second, err)
+	}
+	if err := s.CheckRoom(ctx, rooms[0], first); !errors.Is(err, ErrFenced) {
+		t.Errorf("the old number: %v", err)
+	}
+	if err := s.CheckRoom(ctx, rooms[1], second); !errors.Is(err, ErrFenced) {
+		t.Errorf("another room: %v", err)
+	}
+	s = reopen(t, s, o)
+	if err := s.CheckRoom(ctx, rooms[0], second); !errors.Is(err, ErrFenced) {
+		t.Errorf("another instance with the number of the one before: %v", err)
+	}
+	if third, err := s.ClaimRoom(ctx, rooms[0]); err != nil || third <= second {
+		t.Errorf("the next owner: %d, %v", third, err)
+	}
+}
+
+// The lock also holds against another process, and ends with it.
+func TestLockOfAnotherProcess(t *testing.T) {
+	o := options(t)
+	child := startChild(t, o, "hold")
+	if got := child.line(t); got != "ready" {
+		t.Fatal(got)
+	}
+	if _, err := Open(t.Context(), o); !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), fmt.Sprintf("pid %d ", child.cmd.Process.Pid)) {
+		t.Errorf("while the child holds it: %v", err)
+	}
+	child.kill(t)
+	open(t, o)
+}
+
+func TestMain(m *testing.M) {
+	if what := os.Getenv(childEnv); what != "" {
+		childMain(what)
+		return
+	}
+	os.Exit(m.Run())
+}
+
+func FuzzParseKeys(f *testing.F) {
+	f.Add("# one\nAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n")
+	f.Add("AAAA")
+	f.Fuzz(func(t *testing.T, text string) {
+		k, err := ParseKeys(text)
+		if (err == nil) != (len(k.list) > 0) || err != nil && !errors.Is(err, ErrKey) {
+			t.Fatalf("%v, %v", k, err)
+		}
+	})
+}
+
+// Whatever stands in a sealed column, only what was sealed for its place opens.
+func FuzzUnseal(f *testing.F) {
+	s := open(f, options(f))
+	here := place("test", []byte("a"))
+	good := s.seal(here, []byte("value"))
+	f.Add(good)
+	f.Add(s.seal(place("test", []byte("b")), []byte("value")))
+	f.Add([]byte{sealVersion, 0, 0, 0, 1})
+	f.Fuzz(func(t *testing.T, sealed []byte) {
+		v, err := s.unseal(here, sealed)
+		if err == nil != bytes.Equal(sealed, good) || err != nil && !errors.Is(err, ErrKey) || err == nil && string(v) != "value" {
+			t.Fatalf("%q: %v", v, err)
+		}
+	})
+}
