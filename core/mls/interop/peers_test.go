@@ -146,6 +146,6 @@ func TestTSMLSErrors(t *testing.T) {
 func TestDraftProposals(t *testing.T) {
 	ts := startTSMLS(t)
 	o := options()
-	o.Suites, o.Epochs = []Suite{X25519AES128}, 0
+	o.Suites = []Suite{X25519AES128}
 	Run(t, o, ts, ts)
 }
