@@ -69,6 +69,7 @@ func TestNio(t *testing.T) {
 		t.Errorf("downloaded %q %q, %v", data, kind, err)
 	}
 	ok(t, bob.SetAvatar(ctx, url))
+	event(alice.WaitFor(ctx, func(e MatrixEvent) bool { return e.Sender == bob.User.ID && e.Content["avatar_url"] == url }))
 	members := must[[]MatrixMember](t)(alice.Members(ctx, room))
 	if !slices.ContainsFunc(members, func(m MatrixMember) bool { return m.Name == "Alice A." }) || !slices.ContainsFunc(members, func(m MatrixMember) bool { return m.Avatar == url }) {
 		t.Errorf("members: %+v", members)

@@ -1,5 +1,5 @@
 # A Matrix client on matrix-nio, driven by nio.go. Arguments: homeserver, user id, device id, access token, encryption (0 or 1).
-import base64, io, nio
+import base64, io, nio, os
 
 
 class Client:
@@ -10,6 +10,7 @@ class Client:
         self.nio.add_event_callback(self.timeline, None)
         self.nio.add_event_callback(self.invite, nio.InviteMemberEvent)
         self.nio.add_ephemeral_callback(self.ephemeral, None)
+        self.nio.add_response_callback(self.left, nio.SyncResponse)
 
     async def sync(self):
         await self.nio.sync_forever(timeout=30000, sync_filter={"room": {"timeline": {"limit": 5000}}}, set_presence="offline")
@@ -18,6 +19,11 @@ class Client:
         if isinstance(event, nio.InviteEvent):
             return
         happened(event.source | {"room": room.room_id, "decrypted": bool(getattr(event, "decrypted", False)), "event_id": event.event_id, "sender": event.sender})
+
+    def left(self, response):  # what happened in rooms before the user was out: nio has no callback for it
+        for room, info in response.rooms.leave.items():
+            for event in info.timeline.events:
+                happened(event.source | {"room": room})
 
     def invite(self, room, event):
         if event.state_key == self.nio.user_id:
@@ -113,8 +119,7 @@ async def main():
     done, _ = await asyncio.wait([sync, work], return_when=asyncio.FIRST_COMPLETED)
     for task in done:
         task.result()
-    sync.cancel()
-    await client.nio.close()
+    os._exit(0)  # a session in the middle of a request takes seconds to close
 
 
 asyncio.run(main())

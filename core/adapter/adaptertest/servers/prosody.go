@@ -31,7 +31,7 @@ type XMPPServer struct {
 	*Process
 	Domain    string
 	Client    string // host:port for clients
-	Component string // host:port for components
+	Component string // host:port for components, where there are any
 	MUC       string // domain of the group chat service with an archive (XEP-0313)
 	PlainMUC  string // domain of the group chat service without one
 	Upload    string // domain of the HTTP upload service (XEP-0363)
@@ -61,7 +61,11 @@ func Prosody(t testing.TB, o ProsodyOptions) *XMPPServer {
 	s.Process = Start(t, Command{
 		Name: "prosody", Path: path, Dir: dir, Args: []string{"--config", s.config, "-F"},
 		Ready: func(ctx context.Context) error {
-			for _, addr := range []string{s.Client, s.Component, address(http)} {
+			listening := []string{address(http), s.Client}
+			if len(o.Components) > 0 { // else the port is closed
+				listening = append(listening, s.Component)
+			}
+			for _, addr := range listening {
 				if err := Dial(addr)(ctx); err != nil {
 					return err
 				}

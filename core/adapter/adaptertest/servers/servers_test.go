@@ -141,21 +141,18 @@ func TestNeed(t *testing.T) {
 	}
 }
 
-// TestOrphan is run by TestDieWithParent in a process of its own, which is then killed.
-func TestOrphan(t *testing.T) {
-	if os.Getenv("ORPHAN") == "" {
-		t.Skip("run by TestDieWithParent")
-	}
-	p := Start(t, Command{Name: "sleep", Path: "sleep", Args: []string{"600"}})
-	fmt.Printf("\norphan %d\n", p.PID())
-	<-p.Exited()
-}
-
+// The test runs itself in a process of its own, which starts a child and is then killed.
 func TestDieWithParent(t *testing.T) {
+	if os.Getenv("ORPHAN") != "" {
+		p := Start(t, Command{Name: "sleep", Path: "sleep", Args: []string{"600"}})
+		fmt.Printf("\norphan %d\n", p.PID())
+		<-p.Exited()
+		return
+	}
 	if runtime.GOOS != "linux" {
 		t.Skip("only Linux kills the children of a killed process")
 	}
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestOrphan$")
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestDieWithParent$")
 	cmd.Env = append(os.Environ(), "ORPHAN=1")
 	out, err := cmd.StdoutPipe()
 	if err != nil {

@@ -44,7 +44,7 @@ class Client(slixmpp.ClientXMPP):
         self.enable_plaintext = True
         for p in ("xep_0030", "xep_0045", "xep_0085", "xep_0184", "xep_0199", "xep_0280", "xep_0308", "xep_0313", "xep_0333", "xep_0359", "xep_0363", "xep_0421", "xep_0424", "xep_0444", "xep_0461"):
             self.register_plugin(p)
-        self["feature_mechanisms"].unencrypted_scram = True
+        self.plugin["feature_mechanisms"].unencrypted_scram = True
         self.register_handler(Callback("every message", MatchXPath(CLIENT + "message"), self.on_message))
         self.register_handler(Callback("every presence", MatchXPath(CLIENT + "presence"), self.on_presence))
         self.add_event_handler("session_start", self.on_session)
@@ -60,7 +60,7 @@ class Client(slixmpp.ClientXMPP):
         try:
             self.send_presence()
             await self.get_roster()
-            await self["xep_0280"].enable()
+            await self.plugin["xep_0280"].enable()
             self.outcome()
         except Exception as e:
             self.outcome(e)
@@ -90,32 +90,32 @@ class Client(slixmpp.ClientXMPP):
         await self.disconnect()
 
     async def do_join(self, room, nick, history):
-        await self["xep_0045"].join_muc_wait(slixmpp.JID(room), nick, maxstanzas=history, timeout=20)
+        await self.plugin["xep_0045"].join_muc_wait(slixmpp.JID(room), nick, maxstanzas=history, timeout=20)
 
     async def do_leave(self, room):
-        muc = self["xep_0045"]
+        muc = self.plugin["xep_0045"]
         muc.leave_muc(slixmpp.JID(room), muc.our_nicks[None][slixmpp.JID(room)])
 
     async def do_nick(self, room, nick):
-        await self["xep_0045"].set_self_nick(slixmpp.JID(room), nick, timeout=20)
+        await self.plugin["xep_0045"].set_self_nick(slixmpp.JID(room), nick, timeout=20)
 
     async def do_subject(self, room, subject):
-        self["xep_0045"].set_subject(room, subject)
+        self.plugin["xep_0045"].set_subject(room, subject)
 
     async def do_role(self, room, nick, role, reason):
-        await self["xep_0045"].set_role(slixmpp.JID(room), nick, role, reason=reason)
+        await self.plugin["xep_0045"].set_role(slixmpp.JID(room), nick, role, reason=reason)
 
     async def do_affiliation(self, room, jid, affiliation, reason):
-        await self["xep_0045"].set_affiliation(slixmpp.JID(room), affiliation, jid=slixmpp.JID(jid), reason=reason)
+        await self.plugin["xep_0045"].set_affiliation(slixmpp.JID(room), affiliation, jid=slixmpp.JID(jid), reason=reason)
 
     async def do_configure(self, room, fields):
-        form = await self["xep_0045"].get_room_config(slixmpp.JID(room))
+        form = await self.plugin["xep_0045"].get_room_config(slixmpp.JID(room))
         form["type"] = "submit"
         form.set_values(fields)
-        await self["xep_0045"].set_room_config(slixmpp.JID(room), form)
+        await self.plugin["xep_0045"].set_room_config(slixmpp.JID(room), form)
 
     async def do_destroy(self, room, reason):
-        await self["xep_0045"].destroy(slixmpp.JID(room), reason)
+        await self.plugin["xep_0045"].destroy(slixmpp.JID(room), reason)
 
     async def do_send(self, to, type, id, body, reply_id, reply_to, quote, replace, reactions_to, reactions, retract, receipt, state, extra):
         m = self.make_message(mto=slixmpp.JID(to), mtype=type, mbody=body or None)
@@ -128,7 +128,7 @@ class Client(slixmpp.ClientXMPP):
         if replace:
             m["replace"]["id"] = replace
         if reactions_to:
-            self["xep_0444"].set_reactions(m, reactions_to, reactions or [])
+            self.plugin["xep_0444"].set_reactions(m, reactions_to, reactions or [])
         if retract:
             m["retract"]["id"] = retract
             m["body"] = "This person attempted to retract a previous message."
@@ -143,18 +143,18 @@ class Client(slixmpp.ClientXMPP):
         return m["id"]
 
     async def do_archive(self, jid, limit):
-        rsm = {"max": limit, "before": ""}
-        r = await self["xep_0313"].retrieve(jid=slixmpp.JID(jid) if jid else None, rsm=rsm, timeout=20)
         found = []
-        for result in r["mam"]["results"]:
-            forwarded = result.xml.find(f".//{FORWARD}forwarded")
-            delay = forwarded.find(DELAY + "delay")
-            found.append(describe(forwarded.find(CLIENT + "message")) | {"archive_id": result.xml.find(f".//{MAM}result").get("id"), "delay": delay.get("stamp")})
-        return found
+        archive = self.plugin["xep_0313"]
+        async for m in archive.iterate(jid=slixmpp.JID(jid) if jid else None, reverse=True, rsm={"max": min(limit, 100)}, total=limit):
+            result = m.xml.find(MAM + "result")
+            forwarded = result.find(FORWARD + "forwarded")
+            about = {"archive_id": result.get("id"), "delay": forwarded.find(DELAY + "delay").get("stamp")}
+            found.append(describe(forwarded.find(CLIENT + "message")) | about)
+        return found[::-1]
 
     async def do_upload(self, service, name, type, data):
         data = base64.b64decode(data)
-        slot = (await self["xep_0363"].request_slot(slixmpp.JID(service), name, len(data), type))["http_upload_slot"]
+        slot = (await self.plugin["xep_0363"].request_slot(slixmpp.JID(service), name, len(data), type))["http_upload_slot"]
         headers = {h["name"]: h["value"] for h in slot["put"]["headers"]} | {"Content-Type": type}
         put = urllib.request.Request(slot["put"]["url"], data=data, method="PUT", headers=headers)
         await asyncio.get_running_loop().run_in_executor(None, lambda: urllib.request.urlopen(put, timeout=20).read())
