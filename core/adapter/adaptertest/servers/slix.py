@@ -51,6 +51,7 @@ class Client(slixmpp.ClientXMPP):
         self.add_event_handler("failed_all_auth", lambda e: self.outcome(RuntimeError("not authorised")))
         self.add_event_handler("disconnected", self.on_disconnected)
         self.session = None
+        self.refused = {}  # by room: the future that an error presence ends
 
     def outcome(self, error=None):
         if self.session and not self.session.done():
@@ -78,7 +79,11 @@ class Client(slixmpp.ClientXMPP):
             happened(describe(m.xml))
 
     def on_presence(self, p):
-        happened(describe(p.xml))
+        about = describe(p.xml)
+        happened(about)
+        refused = self.refused.get(p["from"].bare)
+        if about["error"] and refused and not refused.done():
+            refused.set_result(about["error"])
 
     async def do_connect(self):
         self.session = asyncio.get_running_loop().create_future()
@@ -90,7 +95,13 @@ class Client(slixmpp.ClientXMPP):
         await self.disconnect()
 
     async def do_join(self, room, nick, history):
-        await self.plugin["xep_0045"].join_muc_wait(slixmpp.JID(room), nick, maxstanzas=history, timeout=20)
+        refused = self.refused[room] = asyncio.get_running_loop().create_future()
+        join = asyncio.ensure_future(self.plugin["xep_0045"].join_muc_wait(slixmpp.JID(room), nick, maxstanzas=history, timeout=20))
+        await asyncio.wait([join, refused], return_when=asyncio.FIRST_COMPLETED)
+        if refused.done():
+            join.cancel()
+            raise RuntimeError(refused.result())
+        await join
 
     async def do_leave(self, room):
         muc = self.plugin["xep_0045"]
