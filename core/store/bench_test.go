@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+
+	"mimigate/core/mls"
 )
 
 // benchSchema stands for the tables of T1 (design §5) that are their consumers' to define.
@@ -40,7 +42,7 @@ func t1(ctx context.Context, s *Store, n int64) error {
 				return err
 			}
 		}
-		return s.ApplyDelta(ctx, []byte(conversation), []Record{{fmt.Appendf(nil, "leaf/%d", n%20), body[:64]}}, nil, nil)
+		return s.ApplyDelta(ctx, []byte(conversation), []mls.Record{{Key: fmt.Appendf(nil, "leaf/%d", n%20), Value: body[:64]}})
 	})
 }
 

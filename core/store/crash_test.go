@@ -13,6 +13,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"mimigate/core/mls"
 )
 
 // childEnv makes the test binary a process of its own that works on the store in the directory named after the word.
@@ -89,7 +91,7 @@ func childMain(what string) {
 func crashUnit(ctx context.Context, s *Store, name string, fail bool) error {
 	return s.Do(ctx, func(unit context.Context) error {
 		if err := errors.Join(s.State("crash").Put(unit, name, []byte(name)),
-			s.ApplyDelta(unit, []byte("crash"), []Record{{[]byte(name), []byte(name)}}, nil, nil),
+			s.ApplyDelta(unit, []byte("crash"), []mls.Record{{Key: []byte(name), Value: []byte(name)}}),
 			s.State("crash").Put(unit, "last", []byte(name))); err != nil {
 			return err
 		}

@@ -3,33 +3,19 @@ package store
 import (
 	"bytes"
 	"context"
+
+	"mimigate/core/mls"
 )
 
-// Record is a piece of a group's MLS state: the engine chooses the keys and cuts the state so that what a step changes is small.
-type Record struct{ Key, Value []byte }
+func recordPlace(state, key []byte) []byte { return place("mls_record", state, key) }
 
-func recordPlace(group, key []byte) []byte { return place("mls_record", group, key) }
-
-// ApplyDelta changes the stored state of an MLS group by a step's delta, as one part of ctx's unit: first every record whose key
-// begins with one of deletePrefixes is deleted (an empty prefix: all records of the group), then those named by deletes, and
-// then puts are written, over whatever was there. Values are sealed, and what is deleted is overwritten on disk
-// (RFC 9420 §9.2). group is the MLS group id.
-func (s *Store) ApplyDelta(ctx context.Context, group []byte, puts []Record, deletes, deletePrefixes [][]byte) error {
+// ApplyDelta changes what is stored of an MLS group by the delta of a step, in its order, as one part of ctx's unit. Values are
+// sealed, and what is deleted is overwritten on disk (RFC 9420 §9.2). state names whose state of which group it is: hub and
+// member each keep one of the same group, under different names.
+func (s *Store) ApplyDelta(ctx context.Context, state []byte, delta []mls.Record) error {
 	return s.Do(ctx, func(ctx context.Context) error {
-		for _, p := range deletePrefixes {
-			if err := s.deletePrefix(ctx, group, p); err != nil {
-				return err
-			}
-		}
-		for _, key := range deletes {
-			if _, err := s.exec(ctx, `DELETE FROM mls_record WHERE group_id = $1 AND key = $2`, some(group), some(key)); err != nil {
-				return err
-			}
-		}
-		for _, r := range puts {
-			if _, err := s.exec(ctx, `INSERT INTO mls_record (group_id, key, value) VALUES ($1, $2, $3)
-				ON CONFLICT (group_id, key) DO UPDATE SET value = excluded.value`,
-				some(group), some(r.Key), s.seal(recordPlace(group, r.Key), r.Value)); err != nil {
+		for _, r := range delta {
+			if err := s.applyRecord(ctx, some(state), r); err != nil {
 				return err
 			}
 		}
@@ -37,13 +23,27 @@ func (s *Store) ApplyDelta(ctx context.Context, group []byte, puts []Record, del
 	})
 }
 
-func (s *Store) deletePrefix(ctx context.Context, group, prefix []byte) error {
+func (s *Store) applyRecord(ctx context.Context, state []byte, r mls.Record) error {
+	var err error
+	switch key := some(r.Key); {
+	case r.Prefix:
+		return s.deletePrefix(ctx, state, key)
+	case r.Value == nil:
+		_, err = s.exec(ctx, `DELETE FROM mls_record WHERE state = $1 AND key = $2`, state, key)
+	default:
+		_, err = s.exec(ctx, `INSERT INTO mls_record (state, key, value) VALUES ($1, $2, $3)
+			ON CONFLICT (state, key) DO UPDATE SET value = excluded.value`, state, key, s.seal(recordPlace(state, key), r.Value))
+	}
+	return err
+}
+
+func (s *Store) deletePrefix(ctx context.Context, state, prefix []byte) error {
 	end := after(prefix)
 	if end == nil {
-		_, err := s.exec(ctx, `DELETE FROM mls_record WHERE group_id = $1 AND key >= $2`, some(group), some(prefix))
+		_, err := s.exec(ctx, `DELETE FROM mls_record WHERE state = $1 AND key >= $2`, state, prefix)
 		return err
 	}
-	_, err := s.exec(ctx, `DELETE FROM mls_record WHERE group_id = $1 AND key >= $2 AND key < $3`, some(group), some(prefix), end)
+	_, err := s.exec(ctx, `DELETE FROM mls_record WHERE state = $1 AND key >= $2 AND key < $3`, state, prefix, end)
 	return err
 }
 
@@ -66,21 +66,21 @@ func some(b []byte) []byte {
 	return b
 }
 
-// LoadRecords returns all records of an MLS group in the order of their keys; none for a group that is not stored.
-// It fails with ErrKey where a value was altered.
-func (s *Store) LoadRecords(ctx context.Context, group []byte) ([]Record, error) {
-	var list []Record
+// LoadRecords returns all records of a state, in the order of their keys; none where nothing is stored. It fails with ErrKey where a
+// value was altered.
+func (s *Store) LoadRecords(ctx context.Context, state []byte) ([]mls.Record, error) {
+	var list []mls.Record
 	err := s.query(ctx, func(scan func(...any) error) error {
-		var r Record
+		var r mls.Record
 		if err := scan(&r.Key, &r.Value); err != nil {
 			return err
 		}
 		var err error
-		if r.Value, err = s.unseal(recordPlace(group, r.Key), r.Value); err != nil {
+		if r.Value, err = s.unseal(recordPlace(state, r.Key), r.Value); err != nil {
 			return err
 		}
 		list = append(list, r)
 		return nil
-	}, `SELECT key, value FROM mls_record WHERE group_id = $1 ORDER BY key`, some(group))
+	}, `SELECT key, value FROM mls_record WHERE state = $1 ORDER BY key`, some(state))
 	return list, err
 }

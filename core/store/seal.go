@@ -261,7 +261,7 @@ func (s *Store) seal(place, value []byte) []byte {
 	return s.sealer.keys[s.sealer.current].Seal(out, nil, value, place)
 }
 
-// unseal opens what seal made for the same place. It fails with ErrKey.
+// unseal opens what seal made for the same place; the value is never nil. It fails with ErrKey.
 func (s *Store) unseal(place, sealed []byte) ([]byte, error) {
 	if len(sealed) < sealHeader || sealed[0] != sealVersion {
 		return nil, fmt.Errorf("%w: unknown form in %s", ErrKey, table(place))
@@ -274,7 +274,7 @@ func (s *Store) unseal(place, sealed []byte) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: a value in %s was altered", ErrKey, table(place))
 	}
-	return value, nil
+	return some(value), nil
 }
 
 func table(place []byte) string {

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"mimigate/core/mls"
 	"mimigate/core/uri"
 )
 
@@ -264,7 +265,7 @@ func TestSealed(t *testing.T) {
 	ctx := t.Context()
 	const secret = "a body nobody else may read"
 	if err := errors.Join(put(ctx, s, "k", secret), put(ctx, s, "l", "other"),
-		s.ApplyDelta(ctx, []byte("g"), []Record{{[]byte("x"), []byte(secret)}}, nil, nil)); err != nil {
+		s.ApplyDelta(ctx, []byte("g"), []mls.Record{{Key: []byte("x"), Value: []byte(secret)}})); err != nil {
 		t.Fatal(err)
 	}
 	if where := onDisk(t, s, secret); where != "" {
@@ -346,7 +347,7 @@ func TestAccountState(t *testing.T) {
 			if err := a.Put(ctx, key, v); err != nil {
 				t.Fatal(err)
 			}
-			if got, err := a.Get(ctx, key); err != nil || got == nil && len(v) > 0 || !bytes.Equal(got, v) {
+			if got, err := a.Get(ctx, key); err != nil || got == nil || !bytes.Equal(got, v) {
 				t.Fatalf("%q: %d octets, %v", key, len(got), err)
 			}
 		}
@@ -381,48 +382,41 @@ func TestRecords(t *testing.T) {
 		}
 		return strings.Join(text, " ")
 	}
-	rec := func(kv ...string) []Record {
-		var list []Record
-		for i := 0; i < len(kv); i += 2 {
-			list = append(list, Record{[]byte(kv[i]), []byte(kv[i+1])})
-		}
-		return list
-	}
-	keys := func(k ...string) [][]byte {
-		var list [][]byte
-		for _, s := range k {
-			list = append(list, []byte(s))
-		}
-		return list
-	}
-	all := rec("a", "1", "ab", "2", "b", "3", "\xff", "4", "\xff\xff", "5", "", "6", "a\xff", "7", "a\xff\xff1", "8")
+	put := func(key, value string) mls.Record { return mls.Record{Key: []byte(key), Value: []byte(value)} }
+	del := func(key string) mls.Record { return mls.Record{Key: []byte(key)} }
+	cut := func(prefix string) mls.Record { return mls.Record{Key: []byte(prefix), Prefix: true} }
+	type delta = []mls.Record
 	for _, c := range []struct {
-		puts              []Record
-		deletes, prefixes [][]byte
-		want              string
+		delta delta
+		want  string
 	}{
-		{all, nil, nil, `""=6 "a"=1 "ab"=2 "a\xff"=7 "a\xff\xff1"=8 "b"=3 "\xff"=4 "\xff\xff"=5`},
-		{nil, keys("a", "nothing", ""), nil, `"ab"=2 "a\xff"=7 "a\xff\xff1"=8 "b"=3 "\xff"=4 "\xff\xff"=5`},
-		{nil, nil, keys("a\xff"), `"ab"=2 "b"=3 "\xff"=4 "\xff\xff"=5`},
-		{nil, nil, keys("\xff"), `"ab"=2 "b"=3`},
-		{rec("ab", "new"), keys("ab"), keys("a"), `"ab"=new "b"=3`}, // deletes come before puts
-		{rec("ab", "newer", "c", ""), nil, nil, `"ab"=newer "b"=3 "c"=`},
-		{nil, nil, keys(""), ``},
+		{delta{put("a", "1"), put("ab", "2"), put("b", "3"), put("\xff", "4"), put("\xff\xff", "5"), put("", "6"), put("a\xff", "7"), put("a\xff\xff1", "8")},
+			`""=6 "a"=1 "ab"=2 "a\xff"=7 "a\xff\xff1"=8 "b"=3 "\xff"=4 "\xff\xff"=5`},
+		{delta{del("a"), del("nothing"), {}}, `"ab"=2 "a\xff"=7 "a\xff\xff1"=8 "b"=3 "\xff"=4 "\xff\xff"=5`},
+		{delta{cut("a\xff")}, `"ab"=2 "b"=3 "\xff"=4 "\xff\xff"=5`},
+		{delta{cut("\xff")}, `"ab"=2 "b"=3`},
+		{delta{cut("a"), put("ab", "new"), put("c", "1"), del("c")}, `"ab"=new "b"=3`}, // in order
+		{delta{put("ab", "newer"), put("c", "")}, `"ab"=newer "b"=3 "c"=`},
+		{delta{{Prefix: true}}, ``},
 	} {
-		if err := s.ApplyDelta(ctx, g, c.puts, c.deletes, c.prefixes); err != nil {
+		if err := s.ApplyDelta(ctx, g, c.delta); err != nil {
 			t.Fatal(err)
 		}
 		if got := state(g); got != c.want {
 			t.Errorf("got  %s\nwant %s", got, c.want)
 		}
 	}
-	if err := errors.Join(s.ApplyDelta(ctx, g, rec("k", "v"), nil, nil), s.ApplyDelta(ctx, []byte("group2"), rec("k", "w"), nil, nil),
-		s.ApplyDelta(ctx, nil, rec("k", "x"), nil, nil), s.ApplyDelta(ctx, g, nil, nil, keys(""))); err != nil {
+	if err := errors.Join(s.ApplyDelta(ctx, g, delta{put("k", "v")}), s.ApplyDelta(ctx, []byte("group2"), delta{put("k", "w"), put("empty", "")}),
+		s.ApplyDelta(ctx, nil, delta{put("k", "x")}), s.ApplyDelta(ctx, g, delta{{Prefix: true}})); err != nil {
 		t.Fatal(err)
 	}
 	s = reopen(t, s, o)
-	if a, b, c := state(g), state([]byte("group2")), state([]byte{}); a != "" || b != `"k"=w` || c != `"k"=x` {
+	if a, b, c := state(g), state([]byte("group2")), state([]byte{}); a != "" || b != `"empty"= "k"=w` || c != `"k"=x` {
 		t.Errorf("groups mixed up: %s; %s; %s", a, b, c)
+	}
+	// The engine tells an empty value from none.
+	if list, err := s.LoadRecords(ctx, []byte("group2")); err != nil || list[0].Value == nil {
+		t.Errorf("%v, %v", list, err)
 	}
 }
 

@@ -31,8 +31,8 @@ CREATE TABLE account_state (
 
 -- The state of MLS groups, in the records the engine cuts it into.
 CREATE TABLE mls_record (
-	group_id BYTEA NOT NULL,
-	key      BYTEA NOT NULL,
-	value    BYTEA NOT NULL, -- sealed
-	PRIMARY KEY (group_id, key)
+	state BYTEA NOT NULL, -- whose state of which group
+	key   BYTEA NOT NULL,
+	value BYTEA NOT NULL, -- sealed
+	PRIMARY KEY (state, key)
 );
