@@ -1,9 +1,22 @@
 // Package bridges lists the networks that this binary speaks.
 package bridges
 
-import "mimigate/core/adapter"
+import (
+	"mimigate/bridges/loopback"
+	"mimigate/bridges/loopback/chat"
+	"mimigate/core/adapter"
+)
 
 // Drivers returns the table of networks: name, as in configuration, to driver. A new network is one line here.
 func Drivers() map[string]adapter.Driver {
-	return map[string]adapter.Driver{}
+	return map[string]adapter.Driver{
+		"loopback": loopback.Driver(chat.New()),
+	}
+}
+
+// Loopback returns a network in memory to act in (the demo, tests), and the driver for accounts on it, to take the place of the
+// one in the table.
+func Loopback() (*chat.Network, adapter.Driver) {
+	network := chat.New()
+	return network, loopback.Driver(network)
 }

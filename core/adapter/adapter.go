@@ -49,7 +49,8 @@ type Adapter interface {
 	//     never from chance or the clock, so that a repetition is recognised by the network or by Confirm;
 	//   - write out.Marker where the network has a place for it;
 	//   - skip the parts listed in out.Done;
-	//   - show out.Author natively or else name them in the text, as Limits says.
+	//   - show out.Author natively or else name them in the text, as Limits says;
+	//   - split a text longer than one native event holds (SplitText), with the author's name in each piece if in the text.
 	// The message is already degraded to Limits. The gateway has recorded the attempt (unit T5), and calls Send for one
 	// conversation only after the call before it has returned.
 	//

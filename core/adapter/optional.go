@@ -12,8 +12,8 @@ import (
 // Confirmer finds out what became of an attempt whose outcome is unknown.
 type Confirmer interface {
 	// Confirm looks on the network for the native events of out.Marker.Key. It returns what it found; an error that wraps
-	// ErrNotDelivered if certainly nothing more arrived than Sent lists; one that wraps ErrUnknown if the network offers no way
-	// to know; any other error if it should be asked again.
+	// ErrNotDelivered if the network was asked and certainly nothing more arrived than Sent lists; one that wraps ErrUnknown if
+	// it offers no way to know; any other error (not connected, say) if it should be asked again.
 	Confirm(ctx context.Context, out Outbound) (Sent, error)
 }
 
@@ -46,7 +46,8 @@ type Upload struct {
 // Members carries changes of a room's participants to the network.
 type Members interface {
 	// SetMember makes a change that happened in the room: it shows one of our people join or leave, or kicks or bans a native
-	// person where the account may. ErrRefused: it may not; the gateway then warns visibly.
+	// person where the account may. What is so already is no error. ErrRefused: it may not; the gateway then warns visibly.
+	// ErrUnsupported: there is no such thing here, as where our people have no names of their own.
 	SetMember(ctx context.Context, change MemberUpdate) error
 }
 
