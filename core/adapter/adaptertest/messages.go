@@ -3,6 +3,7 @@ package adaptertest
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -150,7 +151,8 @@ var oddTexts = map[string]string{
 func unicodeFromPeople(s *stage) {
 	x := s.begin()
 	ann := s.human("Ann")
-	for what, odd := range oddTexts {
+	for _, what := range slices.Sorted(maps.Keys(oddTexts)) {
+		odd := oddTexts[what]
 		_, err := ann.try(Act{Do: Say, Text: what + ": " + odd})
 		if errors.Is(err, ErrCannot) {
 			s.Logf("%s: not tried: %v", what, err)
@@ -167,7 +169,8 @@ func unicodeFromPeople(s *stage) {
 func unicodeToPeople(s *stage) {
 	x := s.begin()
 	ann := s.human("Ann")
-	for what, odd := range oddTexts {
+	for _, what := range slices.Sorted(maps.Keys(oddTexts)) {
+		odd := oddTexts[what]
 		if utf8.ValidString(odd) { // content is UTF-8 always
 			x.deliver(x.say(alice, what+": "+odd))
 			ann.sees(what, x.says(alice, what+": "+odd))

@@ -61,7 +61,7 @@ func (r *Recorder) enter(ev adapter.Event) (leave func()) {
 	if r.busy == nil {
 		r.busy = map[adapter.Conversation]bool{}
 	}
-	if r.busy[ev.Conversation] {
+	if ev.Conversation != "" && r.busy[ev.Conversation] {
 		r.broken = append(r.broken, "two events of one conversation at the same time")
 	}
 	r.busy[ev.Conversation] = true
