@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"slices"
 )
 
@@ -255,14 +256,14 @@ func (g *Group) encodePending() []byte {
 	marshalUnmerged(e, n.private.joined)
 	marshalUnmerged(e, n.private.left)
 	e.Vector(func(e *Encoder) {
-		for i, key := range n.private.keys {
+		for _, i := range slices.Sorted(maps.Keys(n.private.keys)) {
 			e.Uint32(uint32(i))
-			e.Opaque(key)
+			e.Opaque(n.private.keys[i])
 		}
 	})
 	e.Vector(func(e *Encoder) {
-		for i, l := range n.private.leaves {
-			if g.leaves[i] != l {
+		for _, i := range slices.Sorted(maps.Keys(n.private.leaves)) {
+			if l := n.private.leaves[i]; g.leaves[i] != l {
 				e.Uint32(uint32(i))
 				e.Opaque(l.signature.secret)
 			}

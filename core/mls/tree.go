@@ -15,6 +15,8 @@ type ParentNode struct {
 	EncryptionKey  []byte
 	ParentHash     []byte
 	UnmergedLeaves []LeafIndex
+
+	owner *ownMark // the edit that may still change this node
 }
 
 // MarshalMLS implements [Marshaler].
@@ -200,10 +202,6 @@ func (e *treeEdit) own(n *node) *node {
 	}
 	c := *n
 	c.owner, c.hash = e.mark, nil
-	if c.parent != nil {
-		c.parent = &ParentNode{EncryptionKey: c.parent.EncryptionKey, ParentHash: c.parent.ParentHash,
-			UnmergedLeaves: slices.Clone(c.parent.UnmergedLeaves)}
-	}
 	return &c
 }
 
@@ -241,13 +239,23 @@ func (e *treeEdit) add(l *LeafNode) (LeafIndex, error) {
 	e.descend(i, func(n *node) {
 		n.leaves++
 		if n.parent != nil {
-			at, found := slices.BinarySearch(n.parent.UnmergedLeaves, i)
-			if !found {
-				n.parent.UnmergedLeaves = slices.Insert(n.parent.UnmergedLeaves, at, i)
-			}
+			n.parent = e.unmerge(n.parent, i)
 		}
 	}, func(n *node) { n.leaf, n.leaves = l, 1 })
 	return i, nil
+}
+
+// unmerge adds a leaf to a parent's unmerged leaves, in place of p if this edit made p.
+func (e *treeEdit) unmerge(p *ParentNode, i LeafIndex) *ParentNode {
+	at, found := slices.BinarySearch(p.UnmergedLeaves, i)
+	if found {
+		return p
+	}
+	if p.owner != e.mark {
+		p = &ParentNode{EncryptionKey: p.EncryptionKey, ParentHash: p.ParentHash, UnmergedLeaves: slices.Clone(p.UnmergedLeaves), owner: e.mark}
+	}
+	p.UnmergedLeaves = slices.Insert(p.UnmergedLeaves, at, i)
+	return p
 }
 
 func (e *treeEdit) blankSubtree(depth int) *node {
