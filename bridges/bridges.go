@@ -4,6 +4,7 @@ package bridges
 import (
 	"mimigate/bridges/loopback"
 	"mimigate/bridges/loopback/chat"
+	"mimigate/bridges/matrix"
 	"mimigate/core/adapter"
 )
 
@@ -11,6 +12,7 @@ import (
 func Drivers() map[string]adapter.Driver {
 	return map[string]adapter.Driver{
 		"loopback": loopback.Driver(chat.New()),
+		"matrix":   matrix.Driver(),
 	}
 }
 
