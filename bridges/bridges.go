@@ -5,6 +5,7 @@ import (
 	"mimigate/bridges/loopback"
 	"mimigate/bridges/loopback/chat"
 	"mimigate/bridges/matrix"
+	"mimigate/bridges/xmpp"
 	"mimigate/core/adapter"
 )
 
@@ -13,6 +14,7 @@ func Drivers() map[string]adapter.Driver {
 	return map[string]adapter.Driver{
 		"loopback": loopback.Driver(chat.New()),
 		"matrix":   matrix.Driver(),
+		"xmpp":     xmpp.Driver(),
 	}
 }
 
