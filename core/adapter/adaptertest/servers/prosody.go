@@ -76,7 +76,7 @@ func Prosody(t testing.TB, o ProsodyOptions) *XMPPServer {
 	return s
 }
 
-// Password is the password of a user with that local part.
+// Password is the password of a user with that local part, on either server.
 func Password(local string) string { return "password of " + local }
 
 // User adds a user and returns their bare JID. It works before the server runs and while it does.

@@ -137,7 +137,7 @@ func (h *Homeserver) User(t testing.TB, local string) User {
 	t.Helper()
 	var nonce struct{ Nonce string }
 	h.admin(t, http.MethodGet, nil, &nonce)
-	u := User{Password: "password of " + local}
+	u := User{Password: Password(local)}
 	mac := hmac.New(sha1.New, []byte(sharedSecret))
 	fmt.Fprintf(mac, "%s\x00%s\x00%s\x00notadmin", nonce.Nonce, local, u.Password)
 	h.admin(t, http.MethodPost, map[string]any{
