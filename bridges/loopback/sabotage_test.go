@@ -409,7 +409,7 @@ func TestSuiteNotices(t *testing.T) {
 	for name := range sabotages {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			cmd := exec.CommandContext(t.Context(), self, "-test.run", "^TestSabotaged$/^"+strings.ReplaceAll(name, " ", "_")+"$")
+			cmd := exec.CommandContext(t.Context(), self, "-test.timeout=2m", "-test.run", "^TestSabotaged$/^"+strings.ReplaceAll(name, " ", "_")+"$")
 			cmd.Env = append(os.Environ(), sabotageEnv+"="+name)
 			out, err := cmd.CombinedOutput()
 			if err == nil || !strings.Contains(string(out), "--- FAIL: TestSabotaged/"+strings.ReplaceAll(name, " ", "_")) ||

@@ -252,15 +252,15 @@ func WaitFor(t *testing.T, patience time.Duration, what string, done func() erro
 	t.Helper()
 	deadline := time.NewTimer(patience)
 	defer deadline.Stop()
-	again := time.NewTicker(10 * time.Millisecond)
-	defer again.Stop()
+	pause := 5 * time.Millisecond
 	for {
 		err := done()
 		if err == nil {
 			return
 		}
 		select {
-		case <-again.C:
+		case <-time.After(pause):
+			pause = min(2*pause, 100*time.Millisecond) // a client in another process is not to be busy with answering
 		case <-deadline.C:
 			t.Fatalf("%s: not after %v: %v", what, patience, err)
 		}
