@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Run runs the suite. It reports what was skipped, for which reason, and whether Lacks names something that no case asked for.
+// Run runs the suite. It reports what the network lacks and what was skipped for it, with the reasons.
 func Run(t *testing.T, n Network) {
 	n.check(t)
 	for _, c := range cases {
