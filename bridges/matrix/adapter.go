@@ -3,8 +3,8 @@
 //
 //	receive.go    native event → adapter.Event        transactions.go, sync.go: where they come from
 //	send.go       adapter.Outbound → native requests  confirm.go: what became of one
-//	convert.go    formatting, both ways               id.go: users and rooms
-//	rooms.go      what we know of each room           people.go: our people on the homeserver
+//	native/       events, names and content as JSON, both ways
+//	homeserver/   requests, our users there, and what is known of each room
 //
 // End-to-end encrypted rooms are recognised from their state and refused: nothing is sent into them in plain text.
 package matrix
@@ -13,14 +13,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"sync"
 	"time"
 
-	"maunium.net/go/mautrix"
 	"maunium.net/go/mautrix/id"
 
+	"mimigate/bridges/matrix/homeserver"
+	"mimigate/bridges/matrix/native"
 	"mimigate/core/adapter"
 	"mimigate/core/content"
 )
@@ -36,9 +38,6 @@ var (
 	_ adapter.Creator       = (*Adapter)(nil)
 	_ adapter.Conversations = (*Adapter)(nil)
 )
-
-// requestTime is how long a request may take that does not wait for news; after it, its outcome is unknown.
-const requestTime = 60 * time.Second
 
 // Driver returns the driver of the network "matrix".
 func Driver() adapter.Driver {
@@ -77,14 +76,6 @@ func newAdapter(account adapter.Account) (adapter.Adapter, error) {
 		account: account, settings: s, log: log, http: &http.Client{Transport: transport},
 		ready: make(chan struct{}), opened: map[id.RoomID]bool{},
 	}, nil
-}
-
-// client makes the client of a user. In mode appservice it speaks for that user with the service's token.
-func (a *Adapter) client(user id.UserID, token string) *mautrix.Client {
-	return &mautrix.Client{
-		HomeserverURL: a.settings.homeserver, UserID: user, AccessToken: token, Client: a.http, UserAgent: "mimigate",
-		SetAppServiceUserID: a.settings.Mode == modeAppService && user != "", IgnoreRateLimit: true,
-	}
 }
 
 // Run implements adapter.Adapter.
@@ -141,7 +132,7 @@ func (a *Adapter) online(ctx context.Context) (*session, error) {
 		select {
 		case <-ready:
 		case <-ctx.Done():
-			return nil, waited(ctx)
+			return nil, adapter.NotDelivered(fmt.Errorf("matrix: not connected: %w", context.Cause(ctx)))
 		}
 	}
 }
@@ -149,13 +140,10 @@ func (a *Adapter) online(ctx context.Context) (*session, error) {
 // session is one run of an account: who we are, where events go, and what we know, which is learned anew in each.
 type session struct {
 	*Adapter
-	ctx   context.Context // of the run
-	sink  adapter.Sink
-	names names
-	bot   *mautrix.Client // the account's own user
+	ctx  context.Context // of the run
+	sink adapter.Sink
+	hs   *homeserver.Server
 
-	rooms  rooms
-	people people
 	seen   seen
 	fatal  chan error    // what ends the run; holds one
 	nudged chan struct{} // the next ping is to come soon; holds one
@@ -169,10 +157,12 @@ type session struct {
 }
 
 func newSession(ctx context.Context, a *Adapter, sink adapter.Sink) *session {
-	return &session{
-		Adapter: a, ctx: ctx, sink: sink, fatal: make(chan error, 1), nudged: make(chan struct{}, 1),
-		rooms: rooms{all: map[id.RoomID]*room{}}, people: people{all: map[id.UserID]*person{}}, seen: newSeen(seenSize),
+	s := &session{Adapter: a, ctx: ctx, sink: sink, fatal: make(chan error, 1), nudged: make(chan struct{}, 1), seen: newSeen(seenSize)}
+	s.hs = &homeserver.Server{URL: a.settings.homeserver, HTTP: a.http, State: a.account.State, Log: a.log, Broken: s.broken}
+	if a.settings.Mode == modeAppService {
+		s.hs.Names.Prefix, s.hs.Token = a.settings.Prefix, a.settings.reg.ASToken
 	}
+	return s
 }
 
 // close ends the reporting and waits for what still runs.
@@ -234,25 +224,18 @@ func (s *session) status(ctx context.Context, state adapter.AccountState, reason
 // rejected reports that the account does not work until somebody acts, and returns the error for Run.
 func (s *session) rejected(ctx context.Context, err error, reason, do string) error {
 	s.status(ctx, adapter.Rejected, reason, do)
-	return fmt.Errorf("matrix: %s: %w: %w", reason, adapter.ErrAccount, plainError(err))
+	return fmt.Errorf("matrix: %s: %w: %w", reason, adapter.ErrAccount, homeserver.Plain(err))
 }
 
-// check ends the run if err says that the account no longer works, and returns err.
-func (s *session) check(ctx context.Context, err error) error {
-	if isAccount(err) {
-		do := "put a valid token into the account's configuration"
-		if s.settings.Mode == modeAppService {
-			do = "run account setup and install the registration on the homeserver"
-		}
-		s.status(context.WithoutCancel(ctx), adapter.Rejected, "the homeserver no longer accepts the account's token", do)
-		s.fail(err)
+// broken ends the run because the account no longer works.
+func (s *session) broken(ctx context.Context, err error) {
+	do := "put a valid token into the account's configuration"
+	if s.settings.Mode == modeAppService {
+		do = "run account setup and install the registration on the homeserver"
 	}
-	return err
+	s.status(context.WithoutCancel(ctx), adapter.Rejected, "the homeserver no longer accepts the account's token", do)
+	s.fail(err)
 }
-
-// The most that a text may have: an event has at most 65,536 octets (Client-Server API, size limits), in which a text stands twice,
-// plain and as HTML, and in an edit four times; what is cut then is what repeats it (see fit).
-const textBytes = 16_000
 
 // Limits implements adapter.Adapter.
 func (a *Adapter) Limits(adapter.Conversation) content.Limits {
@@ -266,7 +249,7 @@ func (a *Adapter) Limits(adapter.Conversation) content.Limits {
 			content.KindCaptioned: content.Native, content.KindAlbum: content.Reduced, content.KindLocation: content.Native,
 			content.KindNotice: content.Reduced, content.KindLinkPreview: content.Reduced, content.KindStatus: content.None,
 		},
-		Authors: content.Native, Formatting: content.Rich, TextBytes: textBytes, CaptionBytes: textBytes,
+		Authors: content.Native, Formatting: content.Rich, TextBytes: native.TextBytes, CaptionBytes: native.TextBytes,
 	}
 	if a.settings.Mode == modeBot {
 		// One account has one of each emoji on a message, whoever of our people it would be for.
@@ -274,4 +257,22 @@ func (a *Adapter) Limits(adapter.Conversation) content.Limits {
 		l.Authors = content.Line
 	}
 	return l
+}
+
+// Download implements adapter.Media.
+func (a *Adapter) Download(ctx context.Context, blob adapter.Blob, r adapter.Range, w io.Writer) error {
+	s, err := a.online(ctx)
+	if err != nil {
+		return err
+	}
+	return s.hs.Download(ctx, blob, r, w)
+}
+
+// Upload implements adapter.Media.
+func (a *Adapter) Upload(ctx context.Context, file adapter.Upload, r io.Reader) (adapter.Blob, error) {
+	s, err := a.online(ctx)
+	if err != nil {
+		return "", err
+	}
+	return s.hs.Upload(ctx, file, r)
 }

@@ -12,6 +12,8 @@ import (
 	"maunium.net/go/mautrix"
 	"maunium.net/go/mautrix/id"
 
+	"mimigate/bridges/matrix/homeserver"
+	"mimigate/bridges/matrix/native"
 	"mimigate/core/adapter"
 )
 
@@ -30,11 +32,11 @@ func (a *Adapter) Confirm(ctx context.Context, out adapter.Outbound) (adapter.Se
 	if err != nil {
 		return sent, fmt.Errorf("matrix: not connected: %w", context.Cause(ctx))
 	}
-	r := s.rooms.get(id.RoomID(out.Conversation))
-	if err := s.load(ctx, r); err != nil {
+	r := s.hs.Room(id.RoomID(out.Conversation))
+	if err := s.hs.Load(ctx, r); err != nil {
 		return sent, unsure(err)
 	}
-	p := s.plan(ctx, r, out)
+	p := s.plan(r, out)
 	missing, err := s.findSent(ctx, r, out, p.send, &sent)
 	if err != nil {
 		return sent, err
@@ -62,10 +64,10 @@ func unsure(err error) error {
 }
 
 // findSent finds the events of a message and adds them to sent. It says whether some are missing.
-func (s *session) findSent(ctx context.Context, r *room, out adapter.Outbound, want []native, sent *adapter.Sent) (missing bool, err error) {
+func (s *session) findSent(ctx context.Context, r *homeserver.Room, out adapter.Outbound, want []native.Out, sent *adapter.Sent) (missing bool, err error) {
 	left := map[[2]int]bool{}
 	for _, n := range want {
-		left[n.key()] = true
+		left[n.Key()] = true
 	}
 	for _, p := range sent.Parts {
 		delete(left, [2]int{p.Part, p.Piece})
@@ -73,9 +75,9 @@ func (s *session) findSent(ctx context.Context, r *room, out adapter.Outbound, w
 	if len(left) == 0 {
 		return false, nil
 	}
-	who := s.names.of(out.Author.User)
-	if who == s.names.self {
-		who = r.agentOr(s.names.self)
+	who := s.hs.Names.Of(out.Author.User)
+	if who == s.hs.Names.Self {
+		who = r.AgentOr(s.hs.Names.Self)
 	}
 	filter, err := json.Marshal(map[string]any{"senders": []id.UserID{who}, "types": []string{"m.room.message", "m.reaction", "m.sticker"}})
 	if err != nil {
@@ -91,9 +93,9 @@ func (s *session) findSent(ctx context.Context, r *room, out adapter.Outbound, w
 			Chunk []json.RawMessage
 			End   string
 		}
-		err := request(ctx, s.agent(r), http.MethodGet, mautrix.ClientURLPath{"v3", "rooms", r.id, "messages"}, query, nil, &page)
+		err := homeserver.Request(ctx, s.hs.Agent(r), http.MethodGet, mautrix.ClientURLPath{"v3", "rooms", r.ID, "messages"}, query, nil, &page)
 		if err != nil {
-			return true, unsure(failed("looking for a message", err))
+			return true, unsure(homeserver.Failed("looking for a message", err))
 		}
 		before := s.matchSent(page.Chunk, who, out, left, sent)
 		if len(left) == 0 || before || page.End == "" || page.End == from {
@@ -107,42 +109,42 @@ func (s *session) findSent(ctx context.Context, r *room, out adapter.Outbound, w
 // matchSent takes from left what a page of events holds. It says whether the page reaches back to before the message was.
 func (s *session) matchSent(page []json.RawMessage, who id.UserID, out adapter.Outbound, left map[[2]int]bool, sent *adapter.Sent) (before bool) {
 	for _, raw := range page {
-		ev, err := parseEvent(raw)
-		if err != nil || ev.sender != who {
+		ev, err := native.Parse(raw)
+		if err != nil || ev.Sender != who {
 			continue
 		}
-		if !out.History && !out.Time.IsZero() && ev.time.Before(out.Time.Add(-confirmSkew)) {
+		if !out.History && !out.Time.IsZero() && ev.Time.Before(out.Time.Add(-confirmSkew)) {
 			return true
 		}
 		var key [2]int
-		if m := ev.marker(); m.Key != out.Marker.Key || m.Gateway != out.Marker.Gateway || json.Unmarshal(ev.content[partField], &key) != nil {
+		if m := ev.Marker(); m.Key != out.Marker.Key || m.Gateway != out.Marker.Gateway || json.Unmarshal(ev.Content[native.PartField], &key) != nil {
 			continue
 		}
 		if left[key] {
 			delete(left, key)
-			sent.Parts = append(sent.Parts, adapter.NativePart{Part: key[0], Piece: key[1], ID: adapter.NativeID(ev.id)})
-			sent.Time = ev.time
+			sent.Parts = append(sent.Parts, adapter.NativePart{Part: key[0], Piece: key[1], ID: adapter.NativeID(ev.ID)})
+			sent.Time = ev.Time
 		}
 	}
 	return false
 }
 
 // findRedacted finds out whether an event was redacted, by whomever.
-func (s *session) findRedacted(ctx context.Context, r *room, one redaction, sent *adapter.Sent) (bool, error) {
+func (s *session) findRedacted(ctx context.Context, r *homeserver.Room, one redaction, sent *adapter.Sent) (bool, error) {
 	var raw json.RawMessage
-	err := request(ctx, s.agent(r), http.MethodGet, mautrix.ClientURLPath{"v3", "rooms", r.id, "event", one.target}, nil, nil, &raw)
-	if errcode(err) == "M_NOT_FOUND" {
+	err := homeserver.Request(ctx, s.hs.Agent(r), http.MethodGet, mautrix.ClientURLPath{"v3", "rooms", r.ID, "event", one.target}, nil, nil, &raw)
+	if homeserver.Code(err) == "M_NOT_FOUND" {
 		return true, nil
 	}
 	if err != nil {
-		return false, unsure(failed("looking for a deletion", err))
+		return false, unsure(homeserver.Failed("looking for a deletion", err))
 	}
-	ev, err := parseEvent(raw)
+	ev, err := native.Parse(raw)
 	if err != nil {
 		return false, err
 	}
-	if ev.redacted != "" && one.listed && !slices.ContainsFunc(sent.Parts, func(p adapter.NativePart) bool { return byPart(p, one.part) == 0 }) {
-		sent.Parts = append(sent.Parts, adapter.NativePart{Part: one.part.Part, Piece: one.part.Piece, ID: adapter.NativeID(ev.redacted)})
+	if ev.Redacted != "" && one.listed && !slices.ContainsFunc(sent.Parts, func(p adapter.NativePart) bool { return byPart(p, one.part) == 0 }) {
+		sent.Parts = append(sent.Parts, adapter.NativePart{Part: one.part.Part, Piece: one.part.Piece, ID: adapter.NativeID(ev.Redacted)})
 	}
-	return ev.redacted != "", nil
+	return ev.Redacted != "", nil
 }

@@ -13,6 +13,8 @@ import (
 	"maunium.net/go/mautrix"
 	"maunium.net/go/mautrix/id"
 
+	"mimigate/bridges/matrix/homeserver"
+	"mimigate/bridges/matrix/native"
 	"mimigate/core/adapter"
 )
 
@@ -22,7 +24,7 @@ func (a *Adapter) Open(ctx context.Context, name string) (adapter.Conversation, 
 	if err != nil {
 		return "", err
 	}
-	room, via, ok := roomOf(name)
+	room, via, ok := native.RoomName(name)
 	if !ok {
 		return "", fmt.Errorf("matrix: %q is no room: give an id such as !abc:example.org, or an alias such as #fox:example.org: %w", name, adapter.ErrNotFound)
 	}
@@ -30,7 +32,7 @@ func (a *Adapter) Open(ctx context.Context, name string) (adapter.Conversation, 
 	if err != nil {
 		return "", err
 	}
-	if err := s.show(ctx, s.rooms.get(opened)); err != nil {
+	if err := s.show(ctx, s.hs.Room(opened)); err != nil {
 		return "", err
 	}
 	a.mu.Lock()
@@ -41,23 +43,22 @@ func (a *Adapter) Open(ctx context.Context, name string) (adapter.Conversation, 
 
 // enterRoom joins a room as the account's own user, or else as the one of our people who was invited to it.
 func (s *session) enterRoom(ctx context.Context, name string, via []string) (id.RoomID, error) {
-	opened, err := s.joinAs(ctx, s.bot, name, via)
+	opened, err := s.joinAs(ctx, s.hs.Bot(), name, via)
 	if err == nil {
 		return opened, nil
 	}
 	if s.settings.Mode == modeAppService && strings.HasPrefix(name, "!") {
-		kept, stateErr := s.account.State.Get(ctx, agentKey(id.RoomID(name)))
-		if agent := id.UserID(kept); stateErr == nil && len(kept) > 0 && s.names.ours(agent) {
-			if opened, err := s.joinAs(ctx, s.clientOf(agent), name, via); err == nil {
+		if agent, stateErr := s.hs.KeptAgent(ctx, id.RoomID(name)); stateErr == nil && agent != "" {
+			if opened, err := s.joinAs(ctx, s.hs.Person(agent).Client, name, via); err == nil {
 				return opened, nil
 			}
 		}
 	}
-	said := s.check(ctx, failed("joining "+name, err))
-	switch code := errcode(err); {
+	said := s.hs.Check(ctx, homeserver.Failed("joining "+name, err))
+	switch code := homeserver.Code(err); {
 	case code == "M_FORBIDDEN":
-		return "", adapter.Gone(fmt.Errorf("%s may not join the room %s: invite it there: %w", s.names.self, name, said))
-	case code == "M_NOT_FOUND", code == "M_INVALID_PARAM", code == "M_UNKNOWN" && httpStatus(err) == http.StatusNotFound:
+		return "", adapter.Gone(fmt.Errorf("%s may not join the room %s: invite it there: %w", s.hs.Names.Self, name, said))
+	case code == "M_NOT_FOUND", code == "M_INVALID_PARAM", code == "M_UNKNOWN" && homeserver.Status(err) == http.StatusNotFound:
 		return "", fmt.Errorf("matrix: there is no room %s, or no server that knows it: %w", name, errors.Join(adapter.ErrNotFound, said))
 	}
 	return "", said
@@ -83,30 +84,30 @@ func (s *session) joinAs(ctx context.Context, c *mautrix.Client, name string, vi
 }
 
 // show fetches a room's state and reports it: first what it is, then who is there.
-func (s *session) show(ctx context.Context, r *room) error {
-	if err := r.order.lock(ctx); err != nil {
+func (s *session) show(ctx context.Context, r *homeserver.Room) error {
+	if err := r.Order.Lock(ctx); err != nil {
 		return err
 	}
-	defer r.order.unlock()
-	r.forget()
-	if err := s.load(ctx, r); err != nil {
+	defer r.Order.Unlock()
+	r.Forget()
+	if err := s.hs.Load(ctx, r); err != nil {
 		return err
 	}
 	state, encrypted := s.stateOf(r)
-	ev := adapter.Event{Conversation: adapter.Conversation(r.id), Body: state}
+	ev := adapter.Event{Conversation: adapter.Conversation(r.ID), Body: state}
 	if err := s.report(ctx, ev); err != nil {
 		return err
 	}
 	if encrypted {
-		s.status(ctx, adapter.Degraded, encryptedRoom(r.id), "use a room without encryption, or wait for a version that can do it")
+		s.status(ctx, adapter.Degraded, homeserver.Encrypted(r.ID), "use a room without encryption, or wait for a version that can do it")
 	}
-	members := r.joined()
+	members := r.Joined()
 	for _, user := range slices.Sorted(maps.Keys(members)) {
-		if s.names.ours(user) {
+		if s.hs.Names.Ours(user) {
 			continue
 		}
-		person := s.nativeMember(ctx, user, members[user])
-		ev := adapter.Event{Conversation: adapter.Conversation(r.id), Sender: person, Body: adapter.Membership{Change: adapter.Joined, Person: person}}
+		person := s.memberPerson(ctx, user, members[user])
+		ev := adapter.Event{Conversation: adapter.Conversation(r.ID), Sender: person, Body: adapter.Membership{Change: adapter.Joined, Person: person}}
 		if err := s.report(ctx, ev); err != nil {
 			return err
 		}
@@ -115,14 +116,12 @@ func (s *session) show(ctx context.Context, r *room) error {
 }
 
 // stateOf is what is known of a room.
-func (s *session) stateOf(r *room) (adapter.ConversationState, bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	name, topic, picture := clean(r.about.name), clean(r.about.topic), blobOf(r.about.picture)
-	direct, encrypted := r.agent != s.names.self || r.members[r.agent].Direct, r.encrypted
+func (s *session) stateOf(r *homeserver.Room) (adapter.ConversationState, bool) {
+	about, encrypted, direct := r.State(s.hs.Names.Self)
+	name, topic, picture := native.Clean(about.Name), native.Clean(about.Topic), native.Blob(about.Picture)
 	state := adapter.ConversationState{Name: &name, Topic: &topic, Picture: &picture, Direct: &direct, Encrypted: &encrypted}
-	if r.about.movedTo != "" {
-		gone, moved := "the room was replaced by another", adapter.Conversation(r.about.movedTo)
+	if about.MovedTo != "" {
+		gone, moved := "the room was replaced by another", adapter.Conversation(about.MovedTo)
 		state.Gone, state.MovedTo = &gone, &moved
 	}
 	return state, encrypted
@@ -134,7 +133,7 @@ func (s *session) reopen(ctx context.Context) {
 	opened := slices.Sorted(maps.Keys(s.opened))
 	s.Adapter.mu.Unlock()
 	for _, name := range opened {
-		if err := s.show(ctx, s.rooms.get(name)); err != nil {
+		if err := s.show(ctx, s.hs.Room(name)); err != nil {
 			s.log.Warn("a room cannot be opened again", "room", name, "error", err)
 		}
 	}
@@ -146,25 +145,25 @@ func (a *Adapter) Leave(ctx context.Context, c adapter.Conversation) error {
 	if err != nil {
 		return err
 	}
-	r := s.rooms.get(id.RoomID(c))
+	r := s.hs.Room(id.RoomID(c))
 	a.mu.Lock()
-	delete(a.opened, r.id)
+	delete(a.opened, r.ID)
 	a.mu.Unlock()
-	if err := s.load(ctx, r); err != nil {
+	if err := s.hs.Load(ctx, r); err != nil {
 		if errors.Is(err, adapter.ErrGone) {
 			return nil // we are not there
 		}
 		return err
 	}
 	var errs []error
-	agent := r.agentOr(s.names.self)
-	for user := range r.joined() {
-		if s.names.ours(user) && user != agent {
-			errs = append(errs, s.leave(ctx, r, s.person(user), ""))
+	agent := r.AgentOr(s.hs.Names.Self)
+	for user := range r.Joined() {
+		if s.hs.Names.Ours(user) && user != agent {
+			errs = append(errs, s.hs.Leave(ctx, r, s.hs.Person(user), ""))
 		}
 	}
-	errs = append(errs, s.leave(ctx, r, s.person(agent), ""))
-	r.forget()
+	errs = append(errs, s.hs.Leave(ctx, r, s.hs.Person(agent), ""))
+	r.Forget()
 	return errors.Join(errs...)
 }
 
@@ -180,15 +179,15 @@ func (a *Adapter) List(ctx context.Context) ([]adapter.Listed, error) {
 	var mine struct {
 		Rooms []id.RoomID `json:"joined_rooms"`
 	}
-	if err := request(ctx, s.bot, http.MethodGet, mautrix.ClientURLPath{"v3", "joined_rooms"}, nil, nil, &mine); err != nil {
-		return nil, s.check(ctx, failed("listing rooms", err))
+	if err := homeserver.Request(ctx, s.hs.Bot(), http.MethodGet, mautrix.ClientURLPath{"v3", "joined_rooms"}, nil, nil, &mine); err != nil {
+		return nil, s.hs.Check(ctx, homeserver.Failed("listing rooms", err))
 	}
 	slices.Sort(mine.Rooms)
 	var out []adapter.Listed
 	known := map[id.RoomID]bool{}
 	for _, name := range mine.Rooms {
 		known[name] = true
-		out = append(out, s.listed(ctx, s.rooms.get(name)))
+		out = append(out, s.listed(ctx, s.hs.Room(name)))
 	}
 	var public struct {
 		Chunk []struct {
@@ -199,8 +198,8 @@ func (a *Adapter) List(ctx context.Context) ([]adapter.Listed, error) {
 		}
 	}
 	query := map[string]string{"limit": fmt.Sprint(listMax)}
-	if err := request(ctx, s.bot, http.MethodGet, mautrix.ClientURLPath{"v3", "publicRooms"}, query, nil, &public); err != nil {
-		s.log.Debug("the directory of rooms cannot be read", "error", plainError(err))
+	if err := homeserver.Request(ctx, s.hs.Bot(), http.MethodGet, mautrix.ClientURLPath{"v3", "publicRooms"}, query, nil, &public); err != nil {
+		s.log.Debug("the directory of rooms cannot be read", "error", homeserver.Plain(err))
 		return out, nil
 	}
 	for _, p := range public.Chunk {
@@ -211,20 +210,20 @@ func (a *Adapter) List(ctx context.Context) ([]adapter.Listed, error) {
 		if name == "" {
 			name = string(p.Room)
 		}
-		out = append(out, adapter.Listed{Name: name, Conversation: adapter.Conversation(p.Room), Title: clean(p.Name), Members: p.Members})
+		out = append(out, adapter.Listed{Name: name, Conversation: adapter.Conversation(p.Room), Title: native.Clean(p.Name), Members: p.Members})
 	}
 	return out, nil
 }
 
-func (s *session) listed(ctx context.Context, r *room) adapter.Listed {
-	l := adapter.Listed{Name: string(r.id), Conversation: adapter.Conversation(r.id), Joined: true}
-	if err := s.load(ctx, r); err != nil {
-		s.log.Debug("a room's state cannot be read", "room", r.id, "error", err)
+func (s *session) listed(ctx context.Context, r *homeserver.Room) adapter.Listed {
+	l := adapter.Listed{Name: string(r.ID), Conversation: adapter.Conversation(r.ID), Joined: true}
+	if err := s.hs.Load(ctx, r); err != nil {
+		s.log.Debug("a room's state cannot be read", "room", r.ID, "error", err)
 		return l
 	}
 	state, encrypted := s.stateOf(r)
 	l.Title, l.Direct, l.Encrypted = *state.Name, *state.Direct, encrypted
-	l.Members = len(r.joined())
+	l.Members = len(r.Joined())
 	return l
 }
 
@@ -234,13 +233,13 @@ func (a *Adapter) SetState(ctx context.Context, c adapter.Conversation, state ad
 	if err != nil {
 		return err
 	}
-	r := s.rooms.get(id.RoomID(c))
-	if err := s.load(ctx, r); err != nil {
+	r := s.hs.Room(id.RoomID(c))
+	if err := s.hs.Load(ctx, r); err != nil {
 		return err
 	}
 	set := func(kind, field, value string) error {
-		path := mautrix.ClientURLPath{"v3", "rooms", r.id, "state", kind, ""}
-		return s.check(ctx, failed("setting "+kind+" of "+string(r.id), s.put(ctx, s.agent(r), path, nil, map[string]string{field: value}, nil)))
+		path := mautrix.ClientURLPath{"v3", "rooms", r.ID, "state", kind, ""}
+		return s.hs.Check(ctx, homeserver.Failed("setting "+kind+" of "+string(r.ID), homeserver.Put(ctx, s.hs.Agent(r), path, nil, map[string]string{field: value}, nil)))
 	}
 	if state.Name != nil {
 		if err := set("m.room.name", "name", *state.Name); err != nil {
@@ -264,9 +263,9 @@ func (a *Adapter) Create(ctx context.Context, c adapter.NewConversation) (adapte
 	if err != nil {
 		return "", err
 	}
-	maker := s.person(s.names.self)
+	maker := s.hs.Person(s.hs.Names.Self)
 	if a.settings.Mode == modeAppService && !c.As.IsGateway() {
-		if maker, err = s.present(ctx, c.As); err != nil {
+		if maker, err = s.hs.Present(ctx, c.As); err != nil {
 			return "", err
 		}
 	}
@@ -289,17 +288,17 @@ func (a *Adapter) Create(ctx context.Context, c adapter.NewConversation) (adapte
 	var got struct {
 		Room id.RoomID `json:"room_id"`
 	}
-	err = request(ctx, maker.client, http.MethodPost, mautrix.ClientURLPath{"v3", "createRoom"}, nil, body, &got)
-	if errcode(err) == "M_ROOM_IN_USE" {
-		alias := "#" + local + ":" + s.names.server
-		err = request(ctx, maker.client, http.MethodGet, mautrix.ClientURLPath{"v3", "directory", "room", alias}, nil, nil, &got)
+	err = homeserver.Request(ctx, maker.Client, http.MethodPost, mautrix.ClientURLPath{"v3", "createRoom"}, nil, body, &got)
+	if homeserver.Code(err) == "M_ROOM_IN_USE" {
+		alias := "#" + local + ":" + s.hs.Names.Server
+		err = homeserver.Request(ctx, maker.Client, http.MethodGet, mautrix.ClientURLPath{"v3", "directory", "room", alias}, nil, nil, &got)
 	}
 	if err != nil {
-		return "", s.check(ctx, failed("creating a room", err))
+		return "", s.hs.Check(ctx, homeserver.Failed("creating a room", err))
 	}
-	if maker.id != s.names.self {
-		if err := a.account.State.Put(ctx, agentKey(got.Room), []byte(maker.id)); err != nil {
-			return "", fmt.Errorf("matrix: state of the account: %w", err)
+	if maker.ID != s.hs.Names.Self {
+		if err := s.hs.KeepAgent(ctx, got.Room, maker.ID); err != nil {
+			return "", err
 		}
 	}
 	return adapter.Conversation(got.Room), nil

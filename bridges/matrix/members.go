@@ -9,6 +9,8 @@ import (
 	"maunium.net/go/mautrix"
 	"maunium.net/go/mautrix/id"
 
+	"mimigate/bridges/matrix/homeserver"
+	"mimigate/bridges/matrix/native"
 	"mimigate/core/adapter"
 )
 
@@ -21,8 +23,8 @@ func (a *Adapter) SetMember(ctx context.Context, change adapter.MemberUpdate) er
 	if err != nil {
 		return err
 	}
-	r := s.rooms.get(id.RoomID(change.Conversation))
-	if err := s.load(ctx, r); err != nil {
+	r := s.hs.Room(id.RoomID(change.Conversation))
+	if err := s.hs.Load(ctx, r); err != nil {
 		return err
 	}
 	reason := change.Reason
@@ -31,7 +33,7 @@ func (a *Adapter) SetMember(ctx context.Context, change adapter.MemberUpdate) er
 	}
 	if len(change.Author.Native) > 0 {
 		for _, native := range change.Author.Native {
-			if err := s.moderate(ctx, r, change.Change, id.UserID(native), reason); err != nil {
+			if err := s.hs.Moderate(ctx, r, change.Change, id.UserID(native), reason); err != nil {
 				return err
 			}
 		}
@@ -41,63 +43,10 @@ func (a *Adapter) SetMember(ctx context.Context, change adapter.MemberUpdate) er
 		return errBot
 	}
 	if change.Change == adapter.Joined || change.Change == adapter.Invited || change.Change == adapter.Unbanned {
-		_, err := s.speaker(ctx, r, change.Author)
+		_, err := s.hs.Speaker(ctx, r, change.Author)
 		return err
 	}
-	return s.leave(ctx, r, s.person(s.names.of(change.Author.User)), reason)
-}
-
-// moderate does to a native person what was done in the room.
-func (s *session) moderate(ctx context.Context, r *room, change adapter.MemberChange, who id.UserID, reason string) error {
-	var verb string
-	switch is := r.member(who).Membership; change {
-	case adapter.Kicked, adapter.Left:
-		verb = "kick"
-		if is == left || is == "" {
-			return nil
-		}
-	case adapter.Banned:
-		verb = "ban"
-		if is == banned {
-			return nil
-		}
-	case adapter.Unbanned:
-		verb = "unban"
-		if is != banned {
-			return nil
-		}
-	case adapter.Invited, adapter.Joined:
-		verb = "invite"
-		if is == joined || is == invited {
-			return nil
-		}
-	default:
-		return adapter.Refused(fmt.Errorf("matrix: unknown change of membership %d", change))
-	}
-	body := map[string]any{"user_id": who}
-	if reason != "" {
-		body["reason"] = reason
-	}
-	err := request(ctx, s.agent(r), http.MethodPost, mautrix.ClientURLPath{"v3", "rooms", r.id, verb}, nil, body, nil)
-	return s.check(ctx, failed(verb+" in "+string(r.id)+" by "+string(r.agentOr(s.names.self)), err))
-}
-
-// leave has one of our people leave a room; who is not there has left.
-func (s *session) leave(ctx context.Context, r *room, p *person, reason string) error {
-	is := r.member(p.id).Membership
-	if is != joined && is != invited {
-		return nil
-	}
-	body := map[string]any{}
-	if reason != "" {
-		body["reason"] = reason
-	}
-	err := request(ctx, p.client, http.MethodPost, mautrix.ClientURLPath{"v3", "rooms", r.id, "leave"}, nil, body, nil)
-	if err != nil {
-		return s.check(ctx, failed("leaving "+string(r.id)+" as "+string(p.id), err))
-	}
-	r.setMember(p.id, member{Membership: left, Name: p.name, Avatar: p.avatar})
-	return nil
+	return s.hs.Leave(ctx, r, s.hs.Person(s.hs.Names.Of(change.Author.User)), reason)
 }
 
 // SetProfile implements adapter.Profiles.
@@ -109,15 +58,15 @@ func (a *Adapter) SetProfile(ctx context.Context, author adapter.Author) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.present(ctx, author)
+	_, err = s.hs.Present(ctx, author)
 	return err
 }
 
 // here returns one of our people who is in a room, for what is not worth bringing them there.
-func (s *session) here(in adapter.Conversation, author adapter.Author) (*room, *person, bool) {
-	r := s.rooms.get(id.RoomID(in))
-	p := s.person(s.names.of(author.User))
-	return r, p, r.member(p.id).Membership == joined
+func (s *session) here(in adapter.Conversation, author adapter.Author) (*homeserver.Room, *homeserver.Person, bool) {
+	r := s.hs.Room(id.RoomID(in))
+	p := s.hs.Person(s.hs.Names.Of(author.User))
+	return r, p, r.Member(p.ID).Membership == native.Joined
 }
 
 // SendReceipt implements adapter.Receipts: read receipts of our people. Matrix knows no others.
@@ -137,8 +86,8 @@ func (a *Adapter) SendReceipt(ctx context.Context, in adapter.Conversation, auth
 		return nil
 	}
 	last := receipt.IDs[len(receipt.IDs)-1]
-	path := mautrix.ClientURLPath{"v3", "rooms", r.id, "receipt", "m.read", last}
-	return failed("a receipt", request(ctx, p.client, http.MethodPost, path, nil, map[string]any{}, nil))
+	path := mautrix.ClientURLPath{"v3", "rooms", r.ID, "receipt", "m.read", last}
+	return homeserver.Failed("a receipt", homeserver.Request(ctx, p.Client, http.MethodPost, path, nil, map[string]any{}, nil))
 }
 
 // typingTime is how long the homeserver shows typing that is not repeated (adapter.Receipts), in milliseconds.
@@ -161,8 +110,8 @@ func (a *Adapter) SendTyping(ctx context.Context, in adapter.Conversation, autho
 	if typing.Active {
 		body["timeout"] = typingTime
 	}
-	path := mautrix.ClientURLPath{"v3", "rooms", r.id, "typing", p.id}
-	return failed("typing", request(ctx, p.client, http.MethodPut, path, nil, body, nil))
+	path := mautrix.ClientURLPath{"v3", "rooms", r.ID, "typing", p.ID}
+	return homeserver.Failed("typing", homeserver.Request(ctx, p.Client, http.MethodPut, path, nil, body, nil))
 }
 
 // Find implements adapter.Finder: the person of a user id such as @fox:example.org, also as a matrix.to link.
@@ -178,14 +127,14 @@ func (a *Adapter) Find(ctx context.Context, address string) ([]adapter.Person, e
 	if _, _, err := user.ParseAndValidateRelaxed(); err != nil {
 		return nil, fmt.Errorf("matrix: not a user id such as @fox:example.org: %w", adapter.ErrNotFound)
 	}
-	var profile fields
-	err = request(ctx, s.bot, http.MethodGet, mautrix.ClientURLPath{"v3", "profile", user}, nil, nil, &profile)
-	switch errcode(err) {
+	var profile native.Fields
+	err = homeserver.Request(ctx, s.hs.Bot(), http.MethodGet, mautrix.ClientURLPath{"v3", "profile", user}, nil, nil, &profile)
+	switch homeserver.Code(err) {
 	case "M_NOT_FOUND", "M_FORBIDDEN":
-		return nil, fmt.Errorf("matrix: %s: %w", user, errors.Join(adapter.ErrNotFound, plainError(err)))
+		return nil, fmt.Errorf("matrix: %s: %w", user, errors.Join(adapter.ErrNotFound, homeserver.Plain(err)))
 	}
 	if err != nil {
-		return nil, failed("looking up a profile", err)
+		return nil, homeserver.Failed("looking up a profile", err)
 	}
-	return []adapter.Person{s.nativeMember(ctx, user, memberOf(profile))}, nil
+	return []adapter.Person{s.memberPerson(ctx, user, native.MemberOf(profile))}, nil
 }

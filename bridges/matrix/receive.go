@@ -9,31 +9,34 @@ import (
 
 	"maunium.net/go/mautrix/id"
 
+	"mimigate/bridges/matrix/homeserver"
+	"mimigate/bridges/matrix/native"
 	"mimigate/core/adapter"
 	"mimigate/core/content"
+	"mimigate/core/uri"
 )
 
 // take passes a native event of a room to the gateway, once: nil means that it will not be needed again. Events of one room are
 // taken one after the other, wherever they come from. room is where it happened, for events that do not say.
 func (s *session) take(ctx context.Context, raw json.RawMessage, in id.RoomID) error {
-	ev, err := parseEvent(raw)
-	if ev.room == "" {
-		ev.room = in
+	ev, err := native.Parse(raw)
+	if ev.Room == "" {
+		ev.Room = in
 	}
-	if err != nil || ev.room == "" || ev.sender == "" {
-		s.log.Warn("an event that cannot be read is left out", "room", ev.room, "event", ev.id)
+	if err != nil || ev.Room == "" || ev.Sender == "" {
+		s.log.Warn("an event that cannot be read is left out", "room", ev.Room, "event", ev.ID)
 		return nil
 	}
-	r := s.rooms.get(ev.room)
-	if err := r.order.lock(ctx); err != nil {
+	r := s.hs.Room(ev.Room)
+	if err := r.Order.Lock(ctx); err != nil {
 		return err
 	}
-	defer r.order.unlock()
-	if s.seen.contains(ev.id) {
+	defer r.Order.Unlock()
+	if s.seen.contains(ev.ID) {
 		return nil
 	}
-	if ev.kind == "m.room.encryption" && ev.stateKey != nil {
-		r.setEncrypted() // at once, even if the gateway does not take the event now
+	if ev.Kind == "m.room.encryption" && ev.StateKey != nil {
+		r.SetEncrypted() // at once, even if the gateway does not take the event now
 	}
 	for _, body := range s.bodies(ctx, r, ev) {
 		if err := s.report(ctx, s.event(ctx, r, ev, body)); err != nil {
@@ -41,52 +44,61 @@ func (s *session) take(ctx context.Context, raw json.RawMessage, in id.RoomID) e
 		}
 	}
 	s.applied(ctx, r, ev)
-	s.seen.add(ev.id)
+	s.seen.add(ev.ID)
 	return nil
 }
 
 // event is what all events of a native event have in common.
-func (s *session) event(ctx context.Context, r *room, ev nativeEvent, body adapter.Body) adapter.Event {
+func (s *session) event(ctx context.Context, r *homeserver.Room, ev native.Event, body adapter.Body) adapter.Event {
 	return adapter.Event{
-		Conversation: adapter.Conversation(r.id), ID: adapter.NativeID(ev.id), Sender: s.native(ctx, r, ev.sender),
-		Time: ev.time, Own: s.names.ours(ev.sender), Marker: ev.marker(), Body: body,
+		Conversation: adapter.Conversation(r.ID), ID: adapter.NativeID(ev.ID), Sender: s.person(ctx, r, ev.Sender),
+		Time: ev.Time, Own: s.hs.Names.Ours(ev.Sender), Marker: ev.Marker(), Body: body,
 	}
 }
 
-// native is a user as the gateway knows people.
-func (s *session) native(ctx context.Context, r *room, user id.UserID) adapter.Person {
-	m := r.member(user)
-	return s.nativeMember(ctx, user, m)
+// reader reads the messages of a room.
+func (s *session) reader(ctx context.Context, r *homeserver.Room) native.Reader {
+	return native.Reader{
+		Names: s.hs.Names,
+		User:  func(user id.UserID) uri.User { return s.hs.UserOf(ctx, user) },
+		Name:  func(user id.UserID) string { return s.person(ctx, r, user).Name },
+	}
 }
 
-func (s *session) nativeMember(ctx context.Context, user id.UserID, m member) adapter.Person {
-	p := adapter.Person{IDs: []adapter.PersonID{adapter.PersonID(user)}, Name: clean(m.Name), Avatar: blobOf(m.Avatar), Verified: true}
+// person is a user as the gateway knows people.
+func (s *session) person(ctx context.Context, r *homeserver.Room, user id.UserID) adapter.Person {
+	m := r.Member(user)
+	return s.memberPerson(ctx, user, m)
+}
+
+func (s *session) memberPerson(ctx context.Context, user id.UserID, m native.Member) adapter.Person {
+	p := adapter.Person{IDs: []adapter.PersonID{adapter.PersonID(user)}, Name: native.Clean(m.Name), Avatar: native.Blob(m.Avatar), Verified: true}
 	if p.Name == "" {
 		p.Name = user.Localpart()
 	}
-	if s.names.ours(user) {
-		p.User = s.userOf(ctx, user)
+	if s.hs.Names.Ours(user) {
+		p.User = s.hs.UserOf(ctx, user)
 	}
 	return p
 }
 
 // bodies is what a native event says, in what the gateway understands; nothing for what it need not know.
-func (s *session) bodies(ctx context.Context, r *room, ev nativeEvent) []adapter.Body {
-	if ev.stateKey != nil {
+func (s *session) bodies(ctx context.Context, r *homeserver.Room, ev native.Event) []adapter.Body {
+	if ev.StateKey != nil {
 		return s.stateBodies(ctx, r, ev)
 	}
-	if ev.redacted != "" && ev.kind != "m.room.redaction" {
+	if ev.Redacted != "" && ev.Kind != "m.room.redaction" {
 		return nil // deleted before we got it
 	}
-	switch ev.kind {
+	switch ev.Kind {
 	case "m.room.message", "m.sticker", "m.reaction", "m.room.encrypted", "m.poll.start", "org.matrix.msc3381.poll.start":
 		s.meet(ctx, r)
-		if m, ok := s.message(ctx, r, ev); ok {
+		if m, ok := s.reader(ctx, r).Message(ev); ok {
 			return []adapter.Body{m}
 		}
 	case "m.room.redaction":
-		target := ev.redacts
-		if of := ev.text("redacts"); of != "" {
+		target := ev.Redacts
+		if of := ev.Text("redacts"); of != "" {
 			target = id.EventID(of)
 		}
 		if target != "" {
@@ -101,57 +113,57 @@ func (s *session) bodies(ctx context.Context, r *room, ev nativeEvent) []adapter
 const meetTime = 20 * time.Second
 
 // meet learns who is in a room, so that events have names. Without them, user ids must do.
-func (s *session) meet(ctx context.Context, r *room) {
+func (s *session) meet(ctx context.Context, r *homeserver.Room) {
 	ctx, cancel := context.WithTimeout(ctx, meetTime)
 	defer cancel()
-	if err := s.load(ctx, r); err != nil {
-		s.log.Debug("a room's state cannot be read", "room", r.id, "error", err)
+	if err := s.hs.Load(ctx, r); err != nil {
+		s.log.Debug("a room's state cannot be read", "room", r.ID, "error", err)
 	}
 }
 
-func (s *session) stateBodies(ctx context.Context, r *room, ev nativeEvent) []adapter.Body {
+func (s *session) stateBodies(ctx context.Context, r *homeserver.Room, ev native.Event) []adapter.Body {
 	one := func(state adapter.ConversationState) []adapter.Body { return []adapter.Body{state} }
-	switch ev.kind {
+	switch ev.Kind {
 	case "m.room.member":
 		return s.memberBodies(ctx, r, ev)
 	case "m.room.name":
-		name := clean(ev.text("name"))
+		name := native.Clean(ev.Text("name"))
 		return one(adapter.ConversationState{Name: &name})
 	case "m.room.topic":
-		topic := clean(ev.text("topic"))
+		topic := native.Clean(ev.Text("topic"))
 		return one(adapter.ConversationState{Topic: &topic})
 	case "m.room.avatar":
-		picture := blobOf(ev.text("url"))
+		picture := native.Blob(ev.Text("url"))
 		return one(adapter.ConversationState{Picture: &picture})
 	case "m.room.encryption":
 		yes := true
 		return one(adapter.ConversationState{Encrypted: &yes})
 	case "m.room.tombstone":
-		gone, moved := "the room was replaced by another", adapter.Conversation(ev.text("replacement_room"))
+		gone, moved := "the room was replaced by another", adapter.Conversation(ev.Text("replacement_room"))
 		return one(adapter.ConversationState{Gone: &gone, MovedTo: &moved})
 	}
 	return nil
 }
 
 // memberBodies is what a change of membership says (Client-Server API, m.room.member). Our own changes are not news.
-func (s *session) memberBodies(ctx context.Context, r *room, ev nativeEvent) []adapter.Body {
-	who, now := id.UserID(*ev.stateKey), ev.member()
-	before := r.member(who)
-	if ev.before != nil {
-		before = *ev.before
+func (s *session) memberBodies(ctx context.Context, r *homeserver.Room, ev native.Event) []adapter.Body {
+	who, now := id.UserID(*ev.StateKey), ev.Member()
+	before := r.Member(who)
+	if ev.Before != nil {
+		before = *ev.Before
 	}
-	if s.names.ours(who) {
+	if s.hs.Names.Ours(who) {
 		return s.oursBodies(ctx, r, ev, who, before, now)
 	}
-	change := changeOf(before.Membership, now.Membership, who == ev.sender)
-	person := s.nativeMember(ctx, who, now)
-	if now.Name == "" && now.Membership != joined {
-		person = s.nativeMember(ctx, who, before)
+	change := changeOf(before.Membership, now.Membership, who == ev.Sender)
+	person := s.memberPerson(ctx, who, now)
+	if now.Name == "" && now.Membership != native.Joined {
+		person = s.memberPerson(ctx, who, before)
 	}
 	switch {
 	case change != 0:
-		return []adapter.Body{adapter.Membership{Change: change, Person: person, Reason: clean(now.Reason)}}
-	case now.Membership == joined && (now.Name != before.Name || now.Avatar != before.Avatar):
+		return []adapter.Body{adapter.Membership{Change: change, Person: person, Reason: native.Clean(now.Reason)}}
+	case now.Membership == native.Joined && (now.Name != before.Name || now.Avatar != before.Avatar):
 		return []adapter.Body{adapter.Profile{Person: person}}
 	}
 	return nil
@@ -160,115 +172,113 @@ func (s *session) memberBodies(ctx context.Context, r *room, ev nativeEvent) []a
 // changeOf is what a change of membership is to the gateway; 0: nothing.
 func changeOf(before, now string, self bool) adapter.MemberChange {
 	switch {
-	case now == joined && before != joined:
+	case now == native.Joined && before != native.Joined:
 		return adapter.Joined
-	case now == invited:
+	case now == native.Invited:
 		return adapter.Invited
-	case now == banned && before != banned:
+	case now == native.Banned && before != native.Banned:
 		return adapter.Banned
-	case now == left && before == banned:
+	case now == native.Left && before == native.Banned:
 		return adapter.Unbanned
-	case now == left && before == joined && self:
+	case now == native.Left && before == native.Joined && self:
 		return adapter.Left
-	case now == left && before == joined:
+	case now == native.Left && before == native.Joined:
 		return adapter.Kicked
 	}
 	return 0
 }
 
 // oursBodies is what others do with our own users: invite and remove them.
-func (s *session) oursBodies(ctx context.Context, r *room, ev nativeEvent, who id.UserID, before, now member) []adapter.Body {
-	if s.names.ours(ev.sender) {
+func (s *session) oursBodies(ctx context.Context, r *homeserver.Room, ev native.Event, who id.UserID, before, now native.Member) []adapter.Body {
+	if s.hs.Names.Ours(ev.Sender) {
 		return nil
 	}
 	change := changeOf(before.Membership, now.Membership, false)
 	switch {
 	case change == adapter.Invited:
-		return []adapter.Body{adapter.Invitation{Name: string(r.id)}}
-	case (change == adapter.Kicked || change == adapter.Banned) && who == r.agentOr(s.names.self):
-		gone := string(who) + " was removed from the room by " + string(ev.sender)
+		return []adapter.Body{adapter.Invitation{Name: string(r.ID)}}
+	case (change == adapter.Kicked || change == adapter.Banned) && who == r.AgentOr(s.hs.Names.Self):
+		gone := string(who) + " was removed from the room by " + string(ev.Sender)
 		if change == adapter.Banned {
-			gone = string(who) + " was banned from the room by " + string(ev.sender)
+			gone = string(who) + " was banned from the room by " + string(ev.Sender)
 		}
 		return []adapter.Body{adapter.ConversationState{Gone: &gone}}
 	case change == adapter.Kicked, change == adapter.Banned:
-		return []adapter.Body{adapter.Membership{Change: change, Person: s.native(ctx, r, who), Reason: clean(now.Reason)}}
+		return []adapter.Body{adapter.Membership{Change: change, Person: s.person(ctx, r, who), Reason: native.Clean(now.Reason)}}
 	}
 	return nil
 }
 
 // applied takes over what a state event changed, once the gateway has it.
-func (s *session) applied(ctx context.Context, r *room, ev nativeEvent) {
-	if ev.stateKey == nil {
+func (s *session) applied(ctx context.Context, r *homeserver.Room, ev native.Event) {
+	if ev.StateKey == nil {
 		return
 	}
-	switch ev.kind {
+	switch ev.Kind {
 	case "m.room.member":
-		who := id.UserID(*ev.stateKey)
-		now := ev.member()
-		if m := r.member(who); now.Membership == invited && now.Direct && s.names.ours(who) || m.Direct {
+		who := id.UserID(*ev.StateKey)
+		now := ev.Member()
+		if m := r.Member(who); now.Membership == native.Invited && now.Direct && s.hs.Names.Ours(who) || m.Direct {
 			now.Direct = true // a join forgets that the invitation was to a direct chat
 		}
-		r.setMember(who, now)
-		if who == r.agentOr(s.names.self) && now.Membership != joined {
-			r.forget()
+		r.SetMember(who, now)
+		if who == r.AgentOr(s.hs.Names.Self) && now.Membership != native.Joined {
+			r.Forget()
 		}
-		s.keepInvitation(ctx, r, who, now, ev.sender)
+		s.keepInvitation(ctx, r, who, now, ev.Sender)
 	case "m.room.encryption":
-		s.status(ctx, adapter.Degraded, encryptedRoom(r.id), "use a room without encryption, or wait for a version that can do it")
+		s.status(ctx, adapter.Degraded, homeserver.Encrypted(r.ID), "use a room without encryption, or wait for a version that can do it")
 	default:
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		r.about.apply(ev)
+		r.Apply(ev)
 	}
 }
 
 // keepInvitation remembers which of our people was invited to a room that the account itself is not in: Open joins as them.
-func (s *session) keepInvitation(ctx context.Context, r *room, who id.UserID, now member, by id.UserID) {
-	if now.Membership != invited || who == s.names.self || !s.names.ours(who) || s.names.ours(by) {
+func (s *session) keepInvitation(ctx context.Context, r *homeserver.Room, who id.UserID, now native.Member, by id.UserID) {
+	if now.Membership != native.Invited || who == s.hs.Names.Self || !s.hs.Names.Ours(who) || s.hs.Names.Ours(by) {
 		return
 	}
-	if r.member(s.names.self).Membership == joined {
+	if r.Member(s.hs.Names.Self).Membership == native.Joined {
 		return
 	}
-	if err := s.account.State.Put(ctx, agentKey(r.id), []byte(who)); err != nil {
-		s.log.Warn("state of the account", "error", err)
+	if err := s.hs.KeepAgent(ctx, r.ID, who); err != nil {
+		s.log.Warn("an invitation cannot be remembered", "room", r.ID, "error", err)
 	}
 }
 
 // ephemeral passes on typing and receipts, which are not recorded: what fails is left out.
 func (s *session) ephemeral(ctx context.Context, raw json.RawMessage, in id.RoomID) {
-	ev, err := parseEvent(raw)
-	if ev.room == "" {
-		ev.room = in
+	ev, err := native.Parse(raw)
+	if ev.Room == "" {
+		ev.Room = in
 	}
-	if err != nil || ev.room == "" {
+	if err != nil || ev.Room == "" {
 		return
 	}
-	r := s.rooms.get(ev.room)
-	if r.order.lock(ctx) != nil {
+	r := s.hs.Room(ev.Room)
+	if r.Order.Lock(ctx) != nil {
 		return
 	}
-	defer r.order.unlock()
-	switch ev.kind {
+	defer r.Order.Unlock()
+	switch ev.Kind {
 	case "m.typing":
-		err = s.typing(ctx, r, ev.content.texts("user_ids"))
+		err = s.typing(ctx, r, ev.Content.Texts("user_ids"))
 	case "m.receipt":
-		err = s.receipts(ctx, r, ev.content)
+		err = s.receipts(ctx, r, ev.Content)
 	}
 	if err != nil && !errors.Is(err, errOver) {
-		s.log.Debug("not taken", "room", r.id, "kind", ev.kind, "error", err)
+		s.log.Debug("not taken", "room", r.ID, "kind", ev.Kind, "error", err)
 	}
 }
 
 // typing reports who started and who stopped, from the list of all who type now.
-func (s *session) typing(ctx context.Context, r *room, users []string) error {
+func (s *session) typing(ctx context.Context, r *homeserver.Room, users []string) error {
 	report := func(user id.UserID, active bool) error {
-		return s.report(ctx, adapter.Event{Conversation: adapter.Conversation(r.id), Sender: s.native(ctx, r, user), Body: adapter.Typing{Active: active}})
+		return s.report(ctx, adapter.Event{Conversation: adapter.Conversation(r.ID), Sender: s.person(ctx, r, user), Body: adapter.Typing{Active: active}})
 	}
-	for user := range r.typing {
+	for user := range r.Typing {
 		if !slices.Contains(users, string(user)) {
-			delete(r.typing, user)
+			delete(r.Typing, user)
 			if err := report(user, false); err != nil {
 				return err
 			}
@@ -276,10 +286,10 @@ func (s *session) typing(ctx context.Context, r *room, users []string) error {
 	}
 	for _, u := range users {
 		user := id.UserID(u)
-		if r.typing[user] || s.names.ours(user) {
+		if r.Typing[user] || s.hs.Names.Ours(user) {
 			continue
 		}
-		r.typing[user] = true
+		r.Typing[user] = true
 		if err := report(user, true); err != nil {
 			return err
 		}
@@ -288,14 +298,14 @@ func (s *session) typing(ctx context.Context, r *room, users []string) error {
 }
 
 // receipts reports read receipts: {event: {"m.read": {user: {ts}}}}.
-func (s *session) receipts(ctx context.Context, r *room, all fields) error {
+func (s *session) receipts(ctx context.Context, r *homeserver.Room, all native.Fields) error {
 	for event := range all {
-		for u, receipt := range all.object(event).object("m.read") {
+		for u, receipt := range all.Object(event).Object("m.read") {
 			user := id.UserID(u)
-			if s.names.ours(user) {
+			if s.hs.Names.Ours(user) {
 				continue
 			}
-			ev := adapter.Event{Conversation: adapter.Conversation(r.id), Sender: s.native(ctx, r, user),
+			ev := adapter.Event{Conversation: adapter.Conversation(r.ID), Sender: s.person(ctx, r, user),
 				Body: adapter.Receipt{IDs: []adapter.NativeID{adapter.NativeID(event)}, UpTo: true, Status: adapter.Read}}
 			var at struct {
 				TS float64 `json:"ts"`

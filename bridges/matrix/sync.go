@@ -13,6 +13,8 @@ import (
 	"maunium.net/go/mautrix"
 	"maunium.net/go/mautrix/id"
 
+	"mimigate/bridges/matrix/homeserver"
+	"mimigate/bridges/matrix/native"
 	"mimigate/core/adapter"
 )
 
@@ -85,7 +87,7 @@ func (s *session) login(ctx context.Context) error {
 	}
 	if token != "" {
 		err := s.tokenWorks(ctx, token)
-		if errcode(err) != "M_UNKNOWN_TOKEN" {
+		if homeserver.Code(err) != "M_UNKNOWN_TOKEN" {
 			return s.loginFailed(ctx, err)
 		}
 		if s.settings.Token != "" {
@@ -95,10 +97,10 @@ func (s *session) login(ctx context.Context) error {
 	var got struct {
 		Token string `json:"access_token"`
 	}
-	err := request(ctx, s.client("", ""), http.MethodPost, mautrix.ClientURLPath{"v3", "login"}, nil, map[string]any{
+	err := homeserver.Request(ctx, s.hs.Client(""), http.MethodPost, mautrix.ClientURLPath{"v3", "login"}, nil, map[string]any{
 		"type": "m.login.password", "identifier": map[string]string{"type": "m.id.user", "user": s.settings.User},
 		"password": s.settings.Password.Reveal(), "initial_device_display_name": "mimigate " + s.account.ID}, &got)
-	if errcode(err) == "M_FORBIDDEN" || errcode(err) == "M_USER_DEACTIVATED" {
+	if homeserver.Code(err) == "M_FORBIDDEN" || homeserver.Code(err) == "M_USER_DEACTIVATED" {
 		return s.rejected(ctx, err, "the homeserver does not accept user and password", "correct user and password in the account's configuration")
 	}
 	if err != nil {
@@ -112,23 +114,22 @@ func (s *session) login(ctx context.Context) error {
 
 // tokenWorks asks whose the token is, and makes that our user.
 func (s *session) tokenWorks(ctx context.Context, token string) error {
-	c := s.client("", token)
+	s.hs.Token = token
 	var me struct {
 		User id.UserID `json:"user_id"`
 	}
-	if err := request(ctx, c, http.MethodGet, mautrix.ClientURLPath{"v3", "account", "whoami"}, nil, nil, &me); err != nil {
+	if err := homeserver.Request(ctx, s.hs.Client(""), http.MethodGet, mautrix.ClientURLPath{"v3", "account", "whoami"}, nil, nil, &me); err != nil {
 		return err
 	}
-	s.bot = s.client(me.User, token)
 	return s.iAm(ctx, me.User)
 }
 
 func (s *session) loginFailed(ctx context.Context, err error) error {
-	if err == nil || isAccount(err) {
+	if err == nil || errors.Is(err, adapter.ErrAccount) {
 		return err
 	}
 	s.status(ctx, adapter.Connecting, "the homeserver "+s.settings.homeserver.Host+" cannot be reached", "")
-	return fmt.Errorf("matrix: login: %w", plainError(err))
+	return fmt.Errorf("matrix: login: %w", homeserver.Plain(err))
 }
 
 // The pauses after a /sync that failed.
@@ -170,7 +171,7 @@ func (s *session) syncLoop(ctx context.Context) error {
 // syncFailed says what a failure means: an error if we cannot go on.
 func (s *session) syncFailed(ctx context.Context, err error) error {
 	var local *notTaken
-	switch code := errcode(err); {
+	switch code := homeserver.Code(err); {
 	case ctx.Err() != nil:
 		return nil
 	case errors.As(err, &local):
@@ -178,16 +179,16 @@ func (s *session) syncFailed(ctx context.Context, err error) error {
 		return nil
 	case code == "M_UNKNOWN_TOKEN" || code == "M_MISSING_TOKEN" || code == "M_USER_DEACTIVATED":
 		if s.settings.Mode == modeBot && s.settings.Token == "" {
-			return fmt.Errorf("matrix: logged out: %w", plainError(err)) // the next run logs in anew
+			return fmt.Errorf("matrix: logged out: %w", homeserver.Plain(err)) // the next run logs in anew
 		}
 		return s.rejected(ctx, err, "the homeserver no longer accepts the account's token", "put a valid token into the account's configuration")
 	case s.settings.Mode == modeAppService:
-		s.status(ctx, adapter.Degraded, "deletions, typing and receipts are not received: /sync: "+plainError(err).Error(),
+		s.status(ctx, adapter.Degraded, "deletions, typing and receipts are not received: /sync: "+homeserver.Plain(err).Error(),
 			"set sync: off if the homeserver delivers them by itself, as Synapse does")
 	default:
-		s.status(ctx, adapter.Connecting, "the homeserver "+s.settings.homeserver.Host+" cannot be reached: "+plainError(err).Error(), "")
+		s.status(ctx, adapter.Connecting, "the homeserver "+s.settings.homeserver.Host+" cannot be reached: "+homeserver.Plain(err).Error(), "")
 	}
-	s.log.Debug("sync", "error", plainError(err))
+	s.log.Debug("sync", "error", homeserver.Plain(err))
 	return nil
 }
 
@@ -197,10 +198,10 @@ func (s *session) syncOnce(ctx context.Context, since string) (string, error) {
 	if since != "" {
 		query = map[string]string{"filter": syncFilter, "timeout": strconv.FormatInt(syncWait.Milliseconds(), 10), "since": since}
 	}
-	asking, cancel := context.WithTimeout(ctx, syncWait+requestTime)
+	asking, cancel := context.WithTimeout(ctx, syncWait+homeserver.RequestTime)
 	defer cancel()
 	var got synced
-	if err := request(asking, s.bot, http.MethodGet, mautrix.ClientURLPath{"v3", "sync"}, query, nil, &got); err != nil {
+	if err := homeserver.Request(asking, s.hs.Bot(), http.MethodGet, mautrix.ClientURLPath{"v3", "sync"}, query, nil, &got); err != nil {
 		return "", err
 	}
 	if err := s.takeSynced(ctx, got, since); err != nil {
@@ -238,26 +239,26 @@ func (s *session) takeSynced(ctx context.Context, got synced, since string) erro
 // named after the room and who invites.
 func (s *session) takeInvitation(ctx context.Context, name id.RoomID, state []json.RawMessage) error {
 	for _, raw := range state {
-		ev, err := parseEvent(raw)
-		if err != nil || ev.kind != "m.room.member" || ev.stateKey == nil || *ev.stateKey != string(s.names.self) || ev.member().Membership != invited {
+		ev, err := native.Parse(raw)
+		if err != nil || ev.Kind != "m.room.member" || ev.StateKey == nil || *ev.StateKey != string(s.hs.Names.Self) || ev.Member().Membership != native.Invited {
 			continue
 		}
-		if ev.id == "" {
-			ev.id = id.EventID("invite " + string(ev.sender) + " " + string(name))
+		if ev.ID == "" {
+			ev.ID = id.EventID("invite " + string(ev.Sender) + " " + string(name))
 		}
-		r := s.rooms.get(name)
-		if err := r.order.lock(ctx); err != nil {
+		r := s.hs.Room(name)
+		if err := r.Order.Lock(ctx); err != nil {
 			return err
 		}
-		defer r.order.unlock()
-		if s.seen.contains(ev.id) {
+		defer r.Order.Unlock()
+		if s.seen.contains(ev.ID) {
 			return nil
 		}
-		ev.room = name
+		ev.Room = name
 		if err := s.report(ctx, s.event(ctx, r, ev, adapter.Invitation{Name: string(name)})); err != nil {
 			return &notTaken{err}
 		}
-		s.seen.add(ev.id)
+		s.seen.add(ev.ID)
 		return nil
 	}
 	return nil
@@ -293,8 +294,8 @@ func (s *session) fill(ctx context.Context, name id.RoomID, from, to string) ([]
 			End   string
 		}
 		query := map[string]string{"dir": "b", "from": from, "to": to, "limit": "500"}
-		err := request(ctx, s.bot, http.MethodGet, mautrix.ClientURLPath{"v3", "rooms", name, "messages"}, query, nil, &page)
-		if errcode(err) == "M_FORBIDDEN" {
+		err := homeserver.Request(ctx, s.hs.Bot(), http.MethodGet, mautrix.ClientURLPath{"v3", "rooms", name, "messages"}, query, nil, &page)
+		if homeserver.Code(err) == "M_FORBIDDEN" {
 			break // we are no longer there, and may not read what was said before that
 		}
 		if err != nil {
@@ -325,7 +326,7 @@ func (s *session) sinceOurJoin(events []json.RawMessage) []json.RawMessage {
 }
 
 func (s *session) isOurJoin(raw json.RawMessage) bool {
-	ev, err := parseEvent(raw)
-	return err == nil && ev.kind == "m.room.member" && ev.stateKey != nil && *ev.stateKey == string(s.names.self) &&
-		ev.member().Membership == joined && (ev.before == nil || ev.before.Membership != joined)
+	ev, err := native.Parse(raw)
+	return err == nil && ev.Kind == "m.room.member" && ev.StateKey != nil && *ev.StateKey == string(s.hs.Names.Self) &&
+		ev.Member().Membership == native.Joined && (ev.Before == nil || ev.Before.Membership != native.Joined)
 }

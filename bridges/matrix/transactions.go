@@ -15,6 +15,8 @@ import (
 	"maunium.net/go/mautrix"
 	"maunium.net/go/mautrix/id"
 
+	"mimigate/bridges/matrix/homeserver"
+	"mimigate/bridges/matrix/native"
 	"mimigate/core/adapter"
 )
 
@@ -41,7 +43,7 @@ func (s *session) runAppService(ctx context.Context) error {
 	}
 	s.connect(s)
 	server := &http.Server{
-		Handler: s.handler(), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: requestTime, IdleTimeout: 5 * time.Minute,
+		Handler: s.handler(), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: homeserver.RequestTime, IdleTimeout: 5 * time.Minute,
 		BaseContext: func(net.Listener) context.Context { return ctx },
 	}
 	ctx, cancel := context.WithCancel(ctx)
@@ -84,24 +86,24 @@ func (s *session) shut(server *http.Server) {
 
 // identify registers the account's own user, if that is needed, and learns who we are.
 func (s *session) identify(ctx context.Context) error {
-	c := s.client("", s.settings.reg.ASToken)
+	c := s.hs.Client("")
 	body := map[string]any{"type": "m.login.application_service", "username": s.settings.reg.Sender, "inhibit_login": true}
-	err := request(ctx, c, http.MethodPost, mautrix.ClientURLPath{"v3", "register"}, nil, body, nil)
-	if err == nil || errcode(err) == "M_USER_IN_USE" {
+	err := homeserver.Request(ctx, c, http.MethodPost, mautrix.ClientURLPath{"v3", "register"}, nil, body, nil)
+	if err == nil || homeserver.Code(err) == "M_USER_IN_USE" {
 		var me struct {
 			User id.UserID `json:"user_id"`
 		}
-		if err = request(ctx, c, http.MethodGet, mautrix.ClientURLPath{"v3", "account", "whoami"}, nil, nil, &me); err == nil {
+		if err = homeserver.Request(ctx, c, http.MethodGet, mautrix.ClientURLPath{"v3", "account", "whoami"}, nil, nil, &me); err == nil {
 			return s.iAm(ctx, me.User)
 		}
 	}
-	switch errcode(err) {
+	switch homeserver.Code(err) {
 	case "M_UNKNOWN_TOKEN", "M_MISSING_TOKEN", "M_FORBIDDEN", "M_EXCLUSIVE":
 		return s.rejected(ctx, err, "the homeserver does not know the registration of this account",
 			"install the registration file on the homeserver and restart it; mimigate account setup "+s.account.ID+" writes it")
 	}
 	s.status(ctx, adapter.Connecting, "the homeserver "+s.settings.homeserver.Host+" cannot be reached", "")
-	return fmt.Errorf("matrix: %w", plainError(err))
+	return fmt.Errorf("matrix: %w", homeserver.Plain(err))
 }
 
 // iAm takes note of our own user id and the names that go with it.
@@ -110,15 +112,13 @@ func (s *session) iAm(ctx context.Context, me id.UserID) error {
 	if err != nil || server == "" {
 		return fmt.Errorf("matrix: the homeserver calls us %q, which is no user id", me)
 	}
-	s.names = names{server: server, self: me}
+	s.hs.Names.Server, s.hs.Names.Self = server, me
 	if s.settings.Mode == modeAppService {
-		s.names.prefix = s.settings.Prefix
 		example := id.NewUserID(s.settings.Prefix+"u_example.org_a", server)
 		if !covers(s.settings.reg.Namespaces.Users, string(example)) {
 			return s.rejected(ctx, errors.New("namespaces"), "the registration does not cover users such as "+string(example),
 				"make prefix and the registration agree, or run account setup again and install its file on the homeserver")
 		}
-		s.bot = s.client(me, s.settings.reg.ASToken)
 	}
 	return nil
 }
@@ -197,11 +197,11 @@ func (s *session) takeAll(ctx context.Context, events []json.RawMessage) error {
 	byRoom := map[id.RoomID][]json.RawMessage{}
 	var order []id.RoomID
 	for _, raw := range events {
-		ev, _ := parseEvent(raw) // take says what is wrong with it
-		if byRoom[ev.room] == nil {
-			order = append(order, ev.room)
+		ev, _ := native.Parse(raw) // take says what is wrong with it
+		if byRoom[ev.Room] == nil {
+			order = append(order, ev.Room)
 		}
-		byRoom[ev.room] = append(byRoom[ev.room], raw)
+		byRoom[ev.Room] = append(byRoom[ev.Room], raw)
 	}
 	return inParallel(order, func(r id.RoomID) error {
 		for _, raw := range byRoom[r] {
@@ -216,12 +216,12 @@ func (s *session) takeAll(ctx context.Context, events []json.RawMessage) error {
 // inParallel calls f for all, several at a time, waits for them, and returns all errors.
 func inParallel[T any](all []T, f func(T) error) error {
 	errs := make([]error, len(all))
-	places := make(gate, atOnce)
+	places := make(homeserver.Gate, atOnce)
 	var running sync.WaitGroup
 	for i, one := range all {
 		places <- struct{}{}
 		running.Go(func() {
-			defer places.unlock()
+			defer places.Unlock()
 			errs[i] = f(one)
 		})
 	}
@@ -235,7 +235,7 @@ func (s *session) probe(ctx context.Context) (sync bool) {
 	s.pinged(ctx, err)
 	if s.settings.Sync == syncAuto {
 		// A homeserver that has not heard of pings is one that does not deliver redactions either (testing.md §1).
-		return errcode(err) == "M_UNRECOGNIZED" || httpStatus(err) == http.StatusNotFound
+		return homeserver.Code(err) == "M_UNRECOGNIZED" || homeserver.Status(err) == http.StatusNotFound
 	}
 	return s.settings.Sync == syncOn
 }
@@ -245,19 +245,19 @@ func (s *session) ping(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
 	path := mautrix.ClientURLPath{"v1", "appservice", s.settings.reg.ID, "ping"}
-	return request(ctx, s.client("", s.settings.reg.ASToken), http.MethodPost, path, nil, map[string]any{}, nil)
+	return homeserver.Request(ctx, s.hs.Client(""), http.MethodPost, path, nil, map[string]any{}, nil)
 }
 
 // pinged reports the account's state after a ping.
 func (s *session) pinged(ctx context.Context, err error) {
-	code := errcode(err)
+	code := homeserver.Code(err)
 	switch {
-	case err == nil, code == "M_UNRECOGNIZED", httpStatus(err) == http.StatusNotFound:
+	case err == nil, code == "M_UNRECOGNIZED", homeserver.Status(err) == http.StatusNotFound:
 		s.status(ctx, adapter.Connected, "", "")
 	case code == "M_UNKNOWN_TOKEN", code == "M_MISSING_TOKEN":
-		_ = s.check(ctx, failed("ping", err))
+		_ = s.hs.Check(ctx, homeserver.Failed("ping", err))
 	case code == "M_CONNECTION_FAILED", code == "M_CONNECTION_TIMEOUT", code == "M_BAD_STATUS", code == "M_URL_NOT_SET":
-		s.status(ctx, adapter.Degraded, "the homeserver cannot deliver events to us: "+plainError(err).Error(),
+		s.status(ctx, adapter.Degraded, "the homeserver cannot deliver events to us: "+homeserver.Plain(err).Error(),
 			"make the registration's url an address at which the homeserver reaches "+s.settings.Listen+", and its hs_token ours")
 	case ctx.Err() == nil:
 		s.status(ctx, adapter.Connecting, "the homeserver "+s.settings.homeserver.Host+" cannot be reached", "")
@@ -296,7 +296,7 @@ func (s *session) pingLoop(ctx context.Context) {
 		pause = min(2*pause, pingEvery)
 		err := s.ping(ctx)
 		s.pinged(ctx, err)
-		if neverArrived(err) {
+		if homeserver.NeverArrived(err) {
 			pause = min(pause, 4*pingSoon)
 		}
 	}

@@ -1,4 +1,4 @@
-package matrix
+package native
 
 import (
 	"crypto/sha256"
@@ -8,20 +8,19 @@ import (
 
 	"maunium.net/go/mautrix/id"
 
-	"mimigate/core/adapter"
 	"mimigate/core/uri"
 )
 
-// names is the space of user ids that are ours: the account's own, and in mode appservice those that begin with prefix on the
+// Names is the space of user ids that are ours: the account's own, and in mode appservice those that begin with Prefix on the
 // same server, one for each of the room's people from elsewhere.
 //
 // A MIMI address mimi://domain/u/a/b becomes @<prefix>u_domain_a_b:server, each octet of a segment outside [a-z0-9.-] as =xx,
 // so that it can be read back. Addresses too long for a user id (255 octets) become @<prefix>h_<hash>:server, and what they
 // stand for is kept in the account's state.
-type names struct {
-	prefix string // empty in mode bot: nobody but self
-	server string
-	self   id.UserID
+type Names struct {
+	Prefix string // empty in mode bot: nobody but Self
+	Server string
+	Self   id.UserID
 }
 
 const (
@@ -29,36 +28,37 @@ const (
 	hashed    = "h_"
 )
 
-var hashText = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
+// HashText writes hashes in what user ids may have.
+var HashText = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
 
-// of returns the user id of one of our people; of nobody, and where they have none, the account's own.
-func (n names) of(user uri.User) id.UserID {
-	if user.IsZero() || n.prefix == "" {
-		return n.self
+// Of returns the user id of one of our people; of nobody, and where they have none, the account's own.
+func (n Names) Of(user uri.User) id.UserID {
+	if user.IsZero() || n.Prefix == "" {
+		return n.Self
 	}
 	kind := "u"
 	if user.Pseudonym() {
 		kind = "p"
 	}
-	local := n.prefix + kind + "_" + user.Domain()
+	local := n.Prefix + kind + "_" + user.Domain()
 	for _, segment := range user.Segments() {
 		local += "_" + escape(segment)
 	}
-	if len(local)+len(n.server)+2 > maxUserID {
+	if len(local)+len(n.Server)+2 > maxUserID {
 		sum := sha256.Sum256([]byte(user.String()))
-		local = n.prefix + hashed + hashText.EncodeToString(sum[:])
+		local = n.Prefix + hashed + HashText.EncodeToString(sum[:])
 	}
-	return id.NewUserID(local, n.server)
+	return id.NewUserID(local, n.Server)
 }
 
-// isHashed reports whether a user id of ours does not tell whom it stands for.
-func (n names) isHashed(user id.UserID) bool {
+// IsHashed reports whether a user id of ours does not tell whom it stands for.
+func (n Names) IsHashed(user id.UserID) bool {
 	local, ok := n.local(user)
 	return ok && strings.HasPrefix(local, hashed)
 }
 
-// user returns whom one of our user ids stands for, if the id tells.
-func (n names) user(user id.UserID) (uri.User, bool) {
+// User returns whom one of our user ids stands for, if the id tells.
+func (n Names) User(user id.UserID) (uri.User, bool) {
 	local, ok := n.local(user)
 	if !ok {
 		return uri.User{}, false
@@ -85,21 +85,21 @@ func (n names) user(user id.UserID) (uri.User, bool) {
 }
 
 // local returns what follows the prefix in one of our user ids.
-func (n names) local(user id.UserID) (string, bool) {
-	if n.prefix == "" {
+func (n Names) local(user id.UserID) (string, bool) {
+	if n.Prefix == "" {
 		return "", false
 	}
-	local, ok := strings.CutPrefix(string(user), "@"+n.prefix)
+	local, ok := strings.CutPrefix(string(user), "@"+n.Prefix)
 	if !ok {
 		return "", false
 	}
-	return strings.CutSuffix(local, ":"+n.server)
+	return strings.CutSuffix(local, ":"+n.Server)
 }
 
-// ours reports whether a user id is the account's own or one of our people's.
-func (n names) ours(user id.UserID) bool {
+// Ours reports whether a user id is the account's own or one of our people's.
+func (n Names) Ours(user id.UserID) bool {
 	_, ghost := n.local(user)
-	return ghost || user == n.self
+	return ghost || user == n.Self
 }
 
 func escape(s string) string {
@@ -135,8 +135,8 @@ func unescape(s string) (string, bool) {
 	return b.String(), true
 }
 
-// roomOf reads what may stand in a binding: a room id, an alias, or a matrix.to link or matrix: URI of one of them.
-func roomOf(name string) (room string, via []string, ok bool) {
+// RoomName reads what may stand in a binding: a room id, an alias, or a matrix.to link or matrix: URI of one of them.
+func RoomName(name string) (room string, via []string, ok bool) {
 	name = strings.TrimSpace(name)
 	if strings.HasPrefix(name, "https://matrix.to/") || strings.HasPrefix(name, "matrix:") {
 		link, err := id.ParseMatrixURIOrMatrixToURL(name)
@@ -156,6 +156,3 @@ func roomOf(name string) (room string, via []string, ok bool) {
 	}
 	return name, via, true
 }
-
-// personLink is the target of a mention of a native person.
-func personLink(user id.UserID) string { return adapter.PersonID(user).URL() }

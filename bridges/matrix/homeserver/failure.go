@@ -1,8 +1,6 @@
-package matrix
+package homeserver
 
 import (
-	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -18,8 +16,8 @@ import (
 // usualWait is how long to wait where a homeserver limits the rate without saying for how long.
 const usualWait = 5 * time.Second
 
-// errcode returns the Matrix error code of an error, such as M_FORBIDDEN, or "".
-func errcode(err error) string {
+// Code returns the Matrix error code of an error, such as M_FORBIDDEN, or "".
+func Code(err error) string {
 	var e mautrix.HTTPError
 	if errors.As(err, &e) && e.RespError != nil {
 		return e.RespError.ErrCode
@@ -27,8 +25,8 @@ func errcode(err error) string {
 	return ""
 }
 
-// httpStatus returns the HTTP status of an error, or 0 where there was no answer.
-func httpStatus(err error) int {
+// Status returns the HTTP status of an error, or 0 where there was no answer.
+func Status(err error) int {
 	var e mautrix.HTTPError
 	if errors.As(err, &e) && e.Response != nil {
 		return e.Response.StatusCode
@@ -36,14 +34,14 @@ func httpStatus(err error) int {
 	return 0
 }
 
-// failed tells what an error of a request means for what was requested (see package adapter): certainly not done, or unknown. what
+// Failed tells what an error of a request means for what was requested (see package adapter): certainly not done, or unknown. what
 // says in words what was tried. The text of the error is the homeserver's, without what we sent.
-func failed(what string, err error) error {
+func Failed(what string, err error) error {
 	if err == nil {
 		return nil
 	}
-	code, status := errcode(err), httpStatus(err)
-	said := fmt.Errorf("matrix: %s: %w", what, plainError(err))
+	code, status := Code(err), Status(err)
+	said := fmt.Errorf("matrix: %s: %w", what, Plain(err))
 	switch code {
 	case "M_LIMIT_EXCEEDED":
 		return adapter.RetryAfter(retryAfter(err), said)
@@ -57,7 +55,7 @@ func failed(what string, err error) error {
 		return adapter.Gone(said)
 	}
 	switch {
-	case neverArrived(err):
+	case NeverArrived(err):
 		return adapter.NotDelivered(said)
 	case status == http.StatusTooManyRequests:
 		return adapter.RetryAfter(retryAfter(err), said)
@@ -71,15 +69,15 @@ func failed(what string, err error) error {
 	return said
 }
 
-// neverArrived reports whether a request certainly did not reach the homeserver: no connection could be made.
-func neverArrived(err error) bool {
+// NeverArrived reports whether a request certainly did not reach the homeserver: no connection could be made.
+func NeverArrived(err error) bool {
 	var op *net.OpError
 	var dns *net.DNSError
 	return errors.As(err, &op) && op.Op == "dial" || errors.As(err, &dns)
 }
 
-// plainError is an error without the request's URL, which may hold more than is fit for a log.
-func plainError(err error) error {
+// Plain is an error without the request's URL, which may hold more than is fit for a log.
+func Plain(err error) error {
 	var e mautrix.HTTPError
 	if !errors.As(err, &e) {
 		return err
@@ -88,9 +86,9 @@ func plainError(err error) error {
 		return e.WrappedError
 	}
 	if e.RespError != nil {
-		return fmt.Errorf("%s (HTTP %d): %.200s", e.RespError.ErrCode, httpStatus(err), e.RespError.Err)
+		return fmt.Errorf("%s (HTTP %d): %.200s", e.RespError.ErrCode, Status(err), e.RespError.Err)
 	}
-	return fmt.Errorf("HTTP %d", httpStatus(err))
+	return fmt.Errorf("HTTP %d", Status(err))
 }
 
 // retryAfter is how long a homeserver wants us to wait: retry_after_ms of the answer, or the header Retry-After.
@@ -111,26 +109,3 @@ func retryAfter(err error) time.Duration {
 	}
 	return usualWait
 }
-
-// isAccount reports whether an error says that the account does not work until somebody acts.
-func isAccount(err error) bool { return errors.Is(err, adapter.ErrAccount) }
-
-// waited is the error for a call whose ctx ended before the account was connected.
-func waited(ctx context.Context) error {
-	return adapter.NotDelivered(fmt.Errorf("matrix: not connected: %w", context.Cause(ctx)))
-}
-
-// request makes one request of the client-server API as a user and decodes the answer into out, which may be nil.
-func request(ctx context.Context, c *mautrix.Client, method string, path mautrix.ClientURLPath, query map[string]string, in, out any) error {
-	address := c.BuildURLWithQuery(path, query)
-	var answer json.RawMessage
-	_, err := c.MakeFullRequest(ctx, mautrix.FullRequest{Method: method, URL: address, RequestJSON: in, ResponseJSON: &answer,
-		SensitiveContent: true, MaxAttempts: 1, ResponseSizeLimit: maxAnswer})
-	if err != nil || out == nil {
-		return err
-	}
-	return json.Unmarshal(answer, out)
-}
-
-// maxAnswer bounds the answers of homeservers: the state of a room with 100,000 members has some 60 MB.
-const maxAnswer = 256 << 20

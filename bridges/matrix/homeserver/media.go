@@ -1,4 +1,4 @@
-package matrix
+package homeserver
 
 import (
 	"context"
@@ -10,45 +10,34 @@ import (
 	"maunium.net/go/mautrix"
 	"maunium.net/go/mautrix/id"
 
+	"mimigate/bridges/matrix/native"
 	"mimigate/core/adapter"
 )
 
-// blobOf is the handle of a file: its mxc URI. What is none is no handle.
-func blobOf(mxc string) adapter.Blob {
-	if u, err := id.ParseContentURI(mxc); err != nil || u.IsEmpty() || len(mxc) > 1024 {
-		return ""
-	}
-	return adapter.Blob(mxc)
-}
-
-// Download implements adapter.Media, by authenticated media (Client-Server API v1.11), and where a homeserver does not know that,
+// Download writes a file to w (see adapter.Media), by authenticated media (Client-Server API v1.11), and where a homeserver does not know that,
 // as before.
-func (a *Adapter) Download(ctx context.Context, blob adapter.Blob, r adapter.Range, w io.Writer) error {
-	s, err := a.online(ctx)
-	if err != nil {
-		return err
-	}
+func (s *Server) Download(ctx context.Context, blob adapter.Blob, r adapter.Range, w io.Writer) error {
 	u, err := id.ParseContentURI(string(blob))
 	if err != nil || u.IsEmpty() {
 		return fmt.Errorf("matrix: not a handle of matrix: %w", adapter.ErrNotFound)
 	}
-	answer, err := s.fetch(ctx, s.bot.BuildClientURL("v1", "media", "download", u.Homeserver, u.FileID))
-	if errcode(err) == "M_UNRECOGNIZED" {
-		answer, err = s.fetch(ctx, s.bot.BuildURL(mautrix.MediaURLPath{"v3", "download", u.Homeserver, u.FileID}))
+	answer, err := s.fetch(ctx, s.Bot().BuildClientURL("v1", "media", "download", u.Homeserver, u.FileID))
+	if Code(err) == "M_UNRECOGNIZED" {
+		answer, err = s.fetch(ctx, s.Bot().BuildURL(mautrix.MediaURLPath{"v3", "download", u.Homeserver, u.FileID}))
 	}
-	if errcode(err) == "M_NOT_FOUND" || httpStatus(err) == http.StatusGone {
+	if Code(err) == "M_NOT_FOUND" || Status(err) == http.StatusGone {
 		return fmt.Errorf("matrix: the file is gone: %w", adapter.ErrNotFound)
 	}
 	if err != nil {
-		return s.check(ctx, failed("downloading", err))
+		return s.Check(ctx, Failed("downloading", err))
 	}
 	defer answer.Close()
 	return copyRange(w, answer, r)
 }
 
 // fetch starts a download.
-func (s *session) fetch(ctx context.Context, address string) (io.ReadCloser, error) {
-	_, answer, err := s.bot.MakeFullRequestWithResp(ctx, mautrix.FullRequest{Method: http.MethodGet, URL: address, DontReadResponse: true, MaxAttempts: 1})
+func (s *Server) fetch(ctx context.Context, address string) (io.ReadCloser, error) {
+	_, answer, err := s.Bot().MakeFullRequestWithResp(ctx, mautrix.FullRequest{Method: http.MethodGet, URL: address, DontReadResponse: true, MaxAttempts: 1})
 	if err != nil {
 		return nil, err
 	}
@@ -79,12 +68,8 @@ func copyRange(w io.Writer, from io.Reader, r adapter.Range) error {
 	return nil
 }
 
-// Upload implements adapter.Media.
-func (a *Adapter) Upload(ctx context.Context, file adapter.Upload, from io.Reader) (adapter.Blob, error) {
-	s, err := a.online(ctx)
-	if err != nil {
-		return "", err
-	}
+// Upload stores a file on the homeserver (see adapter.Media).
+func (s *Server) Upload(ctx context.Context, file adapter.Upload, from io.Reader) (adapter.Blob, error) {
 	kind := file.ContentType
 	if kind == "" {
 		kind = "application/octet-stream"
@@ -96,14 +81,14 @@ func (a *Adapter) Upload(ctx context.Context, file adapter.Upload, from io.Reade
 	var got struct {
 		URI string `json:"content_uri"`
 	}
-	_, err = s.bot.MakeFullRequest(ctx, mautrix.FullRequest{
-		Method: http.MethodPost, URL: s.bot.BuildURLWithQuery(mautrix.MediaURLPath{"v3", "upload"}, query),
+	_, err := s.Bot().MakeFullRequest(ctx, mautrix.FullRequest{
+		Method: http.MethodPost, URL: s.Bot().BuildURLWithQuery(mautrix.MediaURLPath{"v3", "upload"}, query),
 		Headers: http.Header{"Content-Type": {kind}}, RequestBody: from, RequestLength: file.Size, ResponseJSON: &got, MaxAttempts: 1,
 	})
 	if err != nil {
-		return "", s.check(ctx, failed("uploading", err))
+		return "", s.Check(ctx, Failed("uploading", err))
 	}
-	blob := blobOf(got.URI)
+	blob := native.Blob(got.URI)
 	if blob == "" {
 		return "", errors.New("matrix: the homeserver took a file and did not say where it is")
 	}

@@ -1,7 +1,6 @@
-package matrix
+package native
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -14,10 +13,20 @@ import (
 
 	"mimigate/core/adapter"
 	"mimigate/core/content"
+	"mimigate/core/uri"
 )
 
-// clean is a text of the network as we pass it on: UTF-8, without control characters other than line ends and tabs.
-func clean(s string) string {
+// Reader reads the messages of events.
+type Reader struct {
+	Names Names
+	// User says whom of our people one of our user ids shows; zero: nobody known.
+	User func(id.UserID) uri.User
+	// Name is what a user is called in the room.
+	Name func(id.UserID) string
+}
+
+// Clean is a text of the network as we pass it on: UTF-8, without control characters other than line ends and tabs.
+func Clean(s string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) && r != '\n' && r != '\t' {
 			return -1
@@ -26,15 +35,15 @@ func clean(s string) string {
 	}, strings.ToValidUTF8(s, "\uFFFD"))
 }
 
-// message is what an event says, be it a text, a file, an edit, a reaction; false: nothing.
-func (s *session) message(ctx context.Context, r *room, ev nativeEvent) (adapter.Message, bool) {
-	relation := ev.content.object("m.relates_to")
-	target := adapter.NativeID(relation.text("event_id"))
-	m := adapter.Message{InReplyTo: adapter.NativeID(relation.object("m.in_reply_to").text("event_id"))}
-	said := ev.content
-	switch kind := relation.text("rel_type"); {
-	case ev.kind == "m.reaction":
-		key := clean(relation.text("key"))
+// Message is what an event says, be it a text, a file, an edit, a reaction; false: nothing.
+func (r Reader) Message(ev Event) (adapter.Message, bool) {
+	relation := ev.Content.Object("m.relates_to")
+	target := adapter.NativeID(relation.Text("event_id"))
+	m := adapter.Message{InReplyTo: adapter.NativeID(relation.Object("m.in_reply_to").Text("event_id"))}
+	said := ev.Content
+	switch kind := relation.Text("rel_type"); {
+	case ev.Kind == "m.reaction":
+		key := Clean(relation.Text("key"))
 		if kind != "m.annotation" || target == "" || key == "" {
 			return m, false
 		}
@@ -42,20 +51,20 @@ func (s *session) message(ctx context.Context, r *room, ev nativeEvent) (adapter
 		return m, true
 	case kind == "m.replace" && target != "":
 		m.Replaces, m.InReplyTo = target, ""
-		if said = ev.content.object("m.new_content"); said == nil {
+		if said = ev.Content.Object("m.new_content"); said == nil {
 			return m, false
 		}
 	case kind == "m.thread" && target != "":
 		m.Thread = target
-		if relation.flag("is_falling_back") {
+		if relation.Flag("is_falling_back") {
 			m.InReplyTo = ""
 		}
 	}
-	body, ok := s.body(ctx, r, ev, said, m.InReplyTo != "")
+	body, ok := r.body(ev, said, m.InReplyTo != "")
 	if !ok {
 		return m, false
 	}
-	m.Content, m.Pending = content.Of(body), ev.kind == "m.room.encrypted"
+	m.Content, m.Pending = content.Of(body), ev.Kind == "m.room.encrypted"
 	return m, true
 }
 
@@ -68,62 +77,62 @@ func reactionText(key string) string {
 }
 
 // body is the content of a message event. said is its content, or that of its new version.
-func (s *session) body(ctx context.Context, r *room, ev nativeEvent, said fields, reply bool) (content.Part, bool) {
-	switch ev.kind {
+func (r Reader) body(ev Event, said Fields, reply bool) (content.Part, bool) {
+	switch ev.Kind {
 	case "m.room.encrypted":
 		return content.TextPart("[an encrypted message, which cannot be read here]"), true
 	case "m.sticker":
-		return s.file(ctx, r, said, "m.sticker"), true
+		return r.file(said, "m.sticker"), true
 	case "m.poll.start", "org.matrix.msc3381.poll.start":
 		return poll(said)
 	}
-	switch kind := said.text("msgtype"); kind {
+	switch kind := said.Text("msgtype"); kind {
 	case "":
 		return content.Part{}, false
 	case "m.image", "m.video", "m.audio", "m.file":
-		return s.file(ctx, r, said, kind), true
+		return r.file(said, kind), true
 	case "m.location":
 		return location(said), true
 	case "m.emote":
-		return s.emote(ctx, r, ev, said), true
+		return r.emote(ev, said), true
 	case "m.key.verification.request":
 		return content.Part{}, false
 	}
-	return s.textPart(ctx, said, reply), true
+	return r.textPart(said, reply), true
 }
 
 // emote is what a person does ("/me waves"), as others read it: their name and what they do.
-func (s *session) emote(ctx context.Context, r *room, ev nativeEvent, said fields) content.Part {
-	return docPart(front(s.doc(ctx, said, false), "* "+s.native(ctx, r, ev.sender).Name+" "))
+func (r Reader) emote(ev Event, said Fields) content.Part {
+	return docPart(front(r.doc(said, false), "* "+r.Name(ev.Sender)+" "))
 }
 
 // poll is the question of a poll with its answers (MSC3381), as text.
-func poll(said fields) (content.Part, bool) {
-	start := said.object("org.matrix.msc3381.poll.start")
+func poll(said Fields) (content.Part, bool) {
+	start := said.Object("org.matrix.msc3381.poll.start")
 	if start == nil {
-		start = said.object("m.poll")
+		start = said.Object("m.poll")
 	}
-	text := func(f fields) string {
+	text := func(f Fields) string {
 		for _, name := range []string{"org.matrix.msc1767.text", "m.text", "body"} {
-			if t := clean(f.text(name)); t != "" {
+			if t := Clean(f.Text(name)); t != "" {
 				return t
 			}
-			for _, raw := range f.list(name) {
-				var one fields
-				if json.Unmarshal(raw, &one) == nil && one.text("body") != "" {
-					return clean(one.text("body"))
+			for _, raw := range f.List(name) {
+				var one Fields
+				if json.Unmarshal(raw, &one) == nil && one.Text("body") != "" {
+					return Clean(one.Text("body"))
 				}
 			}
 		}
 		return ""
 	}
-	question := text(start.object("question"))
+	question := text(start.Object("question"))
 	if question == "" {
 		return content.Part{}, false
 	}
 	lines := []string{"📊 " + question}
-	for i, raw := range start.list("answers") {
-		var one fields
+	for i, raw := range start.List("answers") {
+		var one Fields
 		if json.Unmarshal(raw, &one) == nil {
 			lines = append(lines, fmt.Sprintf("%d. %s", i+1, text(one)))
 		}
@@ -132,40 +141,40 @@ func poll(said fields) (content.Part, bool) {
 }
 
 // file is a file, with its caption if it has one (Client-Server API v1.10: body is a caption where filename differs from it).
-func (s *session) file(ctx context.Context, r *room, said fields, kind string) content.Part {
-	info := said.object("info")
-	name, caption := clean(said.text("filename")), clean(said.text("body"))
+func (r Reader) file(said Fields, kind string) content.Part {
+	info := said.Object("info")
+	name, caption := Clean(said.Text("filename")), Clean(said.Text("body"))
 	if name == "" {
 		name, caption = caption, ""
 	}
 	if caption == name {
 		caption = ""
 	}
-	blob := blobOf(said.text("url"))
+	blob := Blob(said.Text("url"))
 	if blob == "" {
 		if name == "" {
 			name = "a file"
 		}
 		return content.TextPart("[" + name + ": a file that cannot be fetched]")
 	}
-	file := content.External{ContentType: mediaType(info.text("mimetype"), kind), URL: blob.URL(), Filename: name, Size: natural(info.number("size"), math.MaxInt64)}
+	file := content.External{ContentType: mediaType(info.Text("mimetype"), kind), URL: blob.URL(), Filename: name, Size: natural(info.Number("size"), math.MaxInt64)}
 	if kind == "m.sticker" {
 		file.Filename, file.Description = "", name
 	}
 	media := content.Media{
-		Role: role(said, info, kind), Width: uint32(natural(info.number("w"), 1<<20)), Height: uint32(natural(info.number("h"), 1<<20)),
-		Duration: time.Duration(natural(info.number("duration"), 1<<40)) * time.Millisecond,
+		Role: role(said, info, kind), Width: uint32(natural(info.Number("w"), 1<<20)), Height: uint32(natural(info.Number("h"), 1<<20)),
+		Duration: time.Duration(natural(info.Number("duration"), 1<<40)) * time.Millisecond,
 	}
 	part := content.FilePart(file, media)
 	if caption == "" {
 		return part
 	}
-	return content.Captioned(part, s.textPart(ctx, said, false))
+	return content.Captioned(part, r.textPart(said, false))
 }
 
 // mediaType is the type that an event claims, or one that its kind implies.
 func mediaType(claimed, kind string) string {
-	claimed = clean(claimed)
+	claimed = Clean(claimed)
 	if major, _, ok := strings.Cut(claimed, "/"); ok && len(claimed) <= 255 && (kind == "m.file" || "m."+major == kind || kind == "m.sticker" && major == "image") {
 		return claimed
 	}
@@ -180,15 +189,15 @@ func mediaType(claimed, kind string) string {
 	return "application/octet-stream"
 }
 
-func role(said, info fields, kind string) content.MediaRole {
+func role(said, info Fields, kind string) content.MediaRole {
 	switch {
 	case kind == "m.file":
 		return content.MediaFile
 	case kind == "m.sticker":
 		return content.MediaSticker
-	case kind == "m.audio" && (said.object("org.matrix.msc3245.voice") != nil || said.object("m.voice") != nil):
+	case kind == "m.audio" && (said.Object("org.matrix.msc3245.voice") != nil || said.Object("m.voice") != nil):
 		return content.MediaVoice
-	case kind == "m.video" && info.flag("fi.mau.gif"):
+	case kind == "m.video" && info.Flag("fi.mau.gif"):
 		return content.MediaLoop
 	}
 	return content.MediaPlain
@@ -203,8 +212,8 @@ func natural(f float64, most uint64) uint64 {
 }
 
 // location is a place: as GeoJSON, and as text with a geo: link.
-func location(said fields) content.Part {
-	geo, body := said.text("geo_uri"), clean(said.text("body"))
+func location(said Fields) content.Part {
+	geo, body := said.Text("geo_uri"), Clean(said.Text("body"))
 	lat, lon, ok := parseGeo(geo)
 	if !ok {
 		return content.TextPart(body)
@@ -237,28 +246,42 @@ func parseGeo(s string) (lat, lon float64, ok bool) {
 	return lat, lon, err == nil && err2 == nil && math.Abs(lat) <= 90 && math.Abs(lon) <= 180
 }
 
-// writer makes native events from the body of a message.
-type writer struct {
-	s      *session
-	room   *room
-	out    adapter.Outbound
-	author string // the author's name, where it stands in the text
-	next   int    // index of the next part
-	events []native
+// Writer makes events of messages.
+type Writer struct {
+	// Author stands in front of each text; empty: whoever sends it says who it is from.
+	Author string
+	// Notice makes texts notices, which other bots do not answer.
+	Notice bool
+	// Mentioned returns which user of the homeserver shows one of our people in the room; empty: none does.
+	Mentioned func(uri.User) id.UserID
 }
 
-// natives are the events of a message's body, without relations and marker.
-func (s *session) natives(ctx context.Context, r *room, out adapter.Outbound) []native {
-	w := &writer{s: s, room: r, out: out}
-	if s.settings.Mode == modeBot && !out.Author.IsGateway() {
-		w.author = displayName(out.Author.Name)
-	}
-	w.part(out.Content.Body)
-	return w.events
+// Out is an event to send.
+type Out struct {
+	Part, Piece int            // what it shows, see adapter.NativePart
+	Kind        string         // event type
+	Content     map[string]any // without relations and marker
+}
+
+// Key is the part that an event shows.
+func (o Out) Key() [2]int { return [2]int{o.Part, o.Piece} }
+
+// writing is the state of a Writer on the way through a message.
+type writing struct {
+	Writer
+	next   int // index of the next part
+	events []Out
+}
+
+// Body returns the events of a message's body.
+func (w Writer) Body(body content.Part) []Out {
+	on := &writing{Writer: w}
+	on.part(body)
+	return on.events
 }
 
 // part writes a part and all below it.
-func (w *writer) part(p content.Part) {
+func (w *writing) part(p content.Part) {
 	index := w.next
 	w.next++
 	switch body := p.Body.(type) {
@@ -271,7 +294,7 @@ func (w *writer) part(p content.Part) {
 	}
 }
 
-func (w *writer) multi(m content.Multi) {
+func (w *writing) multi(m content.Multi) {
 	first := w.next
 	if m.Semantics == content.SingleUnit && len(m.Parts) == 2 && m.Parts[1].IsText() {
 		if file, ok := m.Parts[0].Body.(content.External); ok && isBlob(file) {
@@ -294,7 +317,7 @@ func (w *writer) multi(m content.Multi) {
 }
 
 // skip counts the parts that are not shown.
-func (w *writer) skip(p content.Part) {
+func (w *writing) skip(p content.Part) {
 	for range p.Walk() {
 		w.next++
 	}
@@ -331,7 +354,7 @@ func isBlob(file content.External) bool {
 }
 
 // single writes a part that is in the message: text, or a place.
-func (w *writer) single(index int, p content.Part, body content.Single) {
+func (w *writing) single(index int, p content.Part, body content.Single) {
 	if lat, lon, ok := geoJSON(p); ok {
 		geo := fmt.Sprintf("geo:%s,%s", number(lat), number(lon))
 		w.add(index, 0, "m.room.message", map[string]any{"msgtype": "m.location", "body": w.named(geo), "geo_uri": geo})
@@ -372,18 +395,18 @@ func geoJSON(p content.Part) (lat, lon float64, ok bool) {
 }
 
 // text writes a text as one event, or several if it is long.
-func (w *writer) text(index int, text string, markdown bool) {
+func (w *writing) text(index int, text string, markdown bool) {
 	kind := "m.text"
-	if w.out.Author.IsGateway() || w.out.Author.Bot {
-		kind = "m.notice" // what other bots do not answer
+	if w.Notice {
+		kind = "m.notice"
 	}
-	for i, t := range w.s.texts(w.room, text, markdown, w.author) {
+	for i, t := range w.texts(text, markdown) {
 		w.add(index, i, "m.room.message", t.fill(map[string]any{"msgtype": kind}))
 	}
 }
 
 // external writes a file of this homeserver with its caption, or a link to anything else.
-func (w *writer) external(index int, p content.Part, file content.External, caption *content.Part) {
+func (w *writing) external(index int, p content.Part, file content.External, caption *content.Part) {
 	blob, ok := adapter.ParseBlob(file.URL)
 	if !ok {
 		name := file.Description
@@ -423,11 +446,11 @@ func (w *writer) external(index int, p content.Part, file content.External, capt
 	switch {
 	case caption != nil:
 		single, _ := caption.Body.(content.Single)
-		captions = w.s.texts(w.room, string(single.Content), caption.MediaType() == "text/markdown", w.author)
+		captions = w.texts(string(single.Content), caption.MediaType() == "text/markdown")
 	case file.Description != "":
-		captions = w.s.texts(w.room, file.Description, false, w.author)
-	case w.author != "":
-		captions = w.s.texts(w.room, orElse(name, "file"), false, w.author)
+		captions = w.texts(file.Description, false)
+	case w.Author != "":
+		captions = w.texts(orElse(name, "file"), false)
 	}
 	if len(captions) > 0 {
 		captions[0].fill(c)
@@ -446,15 +469,15 @@ func orElse(s, other string) string {
 }
 
 // named is a text with its author, where that stands in the text.
-func (w *writer) named(text string) string {
-	if w.author == "" {
+func (w *writing) named(text string) string {
+	if w.Author == "" {
 		return text
 	}
-	return w.author + ": " + text
+	return w.Author + ": " + text
 }
 
-func (w *writer) add(part, piece int, kind string, c map[string]any) {
-	w.events = append(w.events, native{part: part, piece: piece, kind: kind, content: c})
+func (w *writing) add(part, piece int, kind string, c map[string]any) {
+	w.events = append(w.events, Out{Part: part, Piece: piece, Kind: kind, Content: c})
 }
 
 // rendered is a text as Matrix shows it.

@@ -1,8 +1,9 @@
-package matrix
+package native
 
 import (
-	"context"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"maunium.net/go/mautrix/id"
 
@@ -15,9 +16,9 @@ import (
 const formatHTML = "org.matrix.custom.html"
 
 // textPart is the text of a message: GFM-MIMI if it is formatted, else as it is.
-func (s *session) textPart(ctx context.Context, said fields, reply bool) content.Part {
-	if said.text("format") == formatHTML && said.text("formatted_body") != "" {
-		return docPart(s.doc(ctx, said, reply))
+func (r Reader) textPart(said Fields, reply bool) content.Part {
+	if said.Text("format") == formatHTML && said.Text("formatted_body") != "" {
+		return docPart(r.doc(said, reply))
 	}
 	return content.TextPart(plainBody(said, reply))
 }
@@ -31,15 +32,15 @@ func docPart(d markup.Doc) content.Part {
 }
 
 // doc is the text of a message with its formatting, and mentions as links to person: and mimi: targets.
-func (s *session) doc(ctx context.Context, said fields, reply bool) markup.Doc {
-	if said.text("format") != formatHTML || said.text("formatted_body") == "" {
+func (r Reader) doc(said Fields, reply bool) markup.Doc {
+	if said.Text("format") != formatHTML || said.Text("formatted_body") == "" {
 		return markup.ParseText(plainBody(said, reply), markup.Plain)
 	}
-	return markup.ParseHTML(said.text("formatted_body")).MapLinks(func(n markup.Node) markup.Node { return s.readLink(ctx, n) })
+	return markup.ParseHTML(said.Text("formatted_body")).MapLinks(r.readLink)
 }
 
 // readLink makes a mention of a link to a user (Client-Server API, user and room mentions: matrix.to links and matrix: URIs).
-func (s *session) readLink(ctx context.Context, n markup.Node) markup.Node {
+func (r Reader) readLink(n markup.Node) markup.Node {
 	if n.Kind != markup.Link || !strings.HasPrefix(n.URL, "https://matrix.to/") && !strings.HasPrefix(n.URL, "matrix:") {
 		return n
 	}
@@ -51,9 +52,9 @@ func (s *session) readLink(ctx context.Context, n markup.Node) markup.Node {
 	if name == "" || name == n.URL {
 		name = user.Localpart()
 	}
-	target := personLink(user)
-	if s.names.ours(user) {
-		if of := s.userOf(ctx, user); !of.IsZero() {
+	target := adapter.PersonID(user).URL()
+	if r.Names.Ours(user) {
+		if of := r.User(user); !of.IsZero() {
 			target = of.String()
 		}
 	}
@@ -61,8 +62,8 @@ func (s *session) readLink(ctx context.Context, n markup.Node) markup.Node {
 }
 
 // plainBody is the text of a message without formatting, and without the quote that clients before v1.13 put in front of replies.
-func plainBody(said fields, reply bool) string {
-	body := clean(said.text("body"))
+func plainBody(said Fields, reply bool) string {
+	body := Clean(said.Text("body"))
 	if !reply || !strings.HasPrefix(body, "> <@") && !strings.HasPrefix(body, "> * <@") {
 		return body
 	}
@@ -87,34 +88,38 @@ func front(d markup.Doc, words string) markup.Doc {
 	return append(markup.Doc{p}, d[1:]...)
 }
 
-// texts is a text as Matrix shows it, in as many events as it needs; author is who stands in front of each, or "".
-func (s *session) texts(r *room, text string, markdown bool, author string) []rendered {
-	limit := textBytes
-	if author != "" {
-		limit -= len(author) + len("**:** ")
+// TextBytes is the most that a text may have: an event has at most 65,536 octets (Client-Server API, size limits), in which a text
+// stands twice, plain and as HTML, and in an edit four times; what repeats it goes first (see Out.Mark).
+const TextBytes = 16_000
+
+// texts is a text as Matrix shows it, in as many events as it needs.
+func (w Writer) texts(text string, markdown bool) []rendered {
+	limit := TextBytes
+	if w.Author != "" {
+		limit -= len(w.Author) + len("**:** ")
 	}
 	var out []rendered
 	if !markdown {
-		for _, piece := range adapter.SplitText(clean(text), limit) {
-			if author == "" {
+		for _, piece := range adapter.SplitText(Clean(text), limit) {
+			if w.Author == "" {
 				out = append(out, rendered{plain: piece})
 				continue
 			}
-			out = append(out, rendered{plain: author + ": " + piece, html: markup.ParseText(piece, markup.Plain).By(author).HTML()})
+			out = append(out, rendered{plain: w.Author + ": " + piece, html: markup.ParseText(piece, markup.Plain).By(w.Author).HTML()})
 		}
 		return out
 	}
-	for _, piece := range markup.Parse(clean(text)).Split(limit) {
-		out = append(out, s.render(r, piece, author))
+	for _, piece := range markup.Parse(Clean(text)).Split(limit) {
+		out = append(out, w.render(piece))
 	}
 	return out
 }
 
 // render is one piece of formatted text.
-func (s *session) render(r *room, d markup.Doc, author string) rendered {
+func (w Writer) render(d markup.Doc) rendered {
 	var t rendered
 	linked := d.MapLinks(func(n markup.Node) markup.Node {
-		user := s.mentioned(r, n)
+		user := w.mentioned(n)
 		switch {
 		case user != "":
 			t.mentions = append(t.mentions, user)
@@ -125,18 +130,18 @@ func (s *session) render(r *room, d markup.Doc, author string) rendered {
 		return n
 	})
 	plain := d.Text(markup.Plain)
-	if author == "" && d.IsPlain() {
+	if w.Author == "" && d.IsPlain() {
 		return rendered{plain: plain}
 	}
-	if author != "" {
-		plain, linked = author+": "+plain, linked.By(author)
+	if w.Author != "" {
+		plain, linked = w.Author+": "+plain, linked.By(w.Author)
 	}
 	t.plain, t.html = plain, linked.HTML()
 	return t
 }
 
 // mentioned returns the user that a link mentions: a native person, or one of our people who is in the room; "": none.
-func (s *session) mentioned(r *room, n markup.Node) id.UserID {
+func (w Writer) mentioned(n markup.Node) id.UserID {
 	if person, ok := adapter.ParsePerson(n.URL); ok {
 		user := id.UserID(person)
 		if _, _, err := user.ParseAndValidateRelaxed(); err == nil {
@@ -144,15 +149,38 @@ func (s *session) mentioned(r *room, n markup.Node) id.UserID {
 		}
 		return ""
 	}
-	if s.settings.Mode == modeBot || !n.IsMention() {
-		return ""
-	}
 	who, err := uri.ParseUser(n.URL)
 	if err != nil {
 		return ""
 	}
-	if user := s.names.of(who); r.member(user).Membership == joined {
-		return user
+	return w.Mentioned(who)
+}
+
+// Blob is the handle of a file: its mxc URI. What is none is no handle.
+func Blob(mxc string) adapter.Blob {
+	if u, err := id.ParseContentURI(mxc); err != nil || u.IsEmpty() || len(mxc) > 1024 {
+		return ""
 	}
-	return ""
+	return adapter.Blob(mxc)
+}
+
+// maxName is the most octets of a display name that Synapse takes (256), less a little.
+const maxName = 250
+
+// DisplayName is a name as homeservers take it: without control characters, and not too long.
+func DisplayName(name string) string {
+	name = strings.TrimSpace(strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(name, "\uFFFD")))
+	if len(name) > maxName {
+		cut := maxName
+		for !utf8.RuneStart(name[cut]) {
+			cut--
+		}
+		name = name[:cut] + "…"
+	}
+	return name
 }
