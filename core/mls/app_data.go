@@ -387,14 +387,15 @@ func ComponentLabel(id ComponentID, label string) string {
 	return string(e.buf)
 }
 
-// GREASE returns one reserved value 0x?A?A, chosen by random (RFC 9420 §13.5). As a component it is valid
-// in leaf node, key package and GroupInfo dictionaries; it must never be in a GroupContext.
+// GREASE returns one of the reserved values 0x0A0A, 0x1A1A … 0x7A7A, chosen by random: those that RFC 9420 §13.5 and
+// draft-ietf-mls-extensions-10 §5.1 have in common. As a component it is valid in leaf node, key package and GroupInfo
+// dictionaries; it must never be in a GroupContext.
 func GREASE(random io.Reader) (uint16, error) {
 	b, err := randomBytes(random, 1)
 	if err != nil {
 		return 0, err
 	}
-	high := uint16(b[0] % 15) // 0x0A0A … 0xEAEA
+	high := uint16(b[0] % 8)
 	return high<<12 | 0x0a00 | high<<4 | 0x0a, nil
 }
 

@@ -165,21 +165,21 @@ func (g *PublicGroup) finish(d *draft) (tree, error) {
 // account checks that keys stay unique and credentials supported (RFC 9420 §7.3), looking only at what changed.
 func (g *PublicGroup) account(d *draft, t tree) error {
 	counts := make(map[keyID]int)
-	credentials := maps.Clone(g.state.credentials)
+	used := g.state.usage.clone()
 	var newLeaves []*LeafNode
 	g.state.tree.diff(t, func(_ nodeIndex, old, next *node) {
 		if old != nil && !old.blank() {
 			counts[encryptionKeyID(old.encryptionKey())]--
 			if old.leaf != nil {
 				counts[signatureKeyID(old.leaf.SignatureKey)]--
-				credentials[old.leaf.Credential.Type]--
+				used.count(old.leaf, -1)
 			}
 		}
 		if next != nil && !next.blank() {
 			counts[encryptionKeyID(next.encryptionKey())]++
 			if next.leaf != nil {
 				counts[signatureKeyID(next.leaf.SignatureKey)]++
-				credentials[next.leaf.Credential.Type]++
+				used.count(next.leaf, 1)
 				newLeaves = append(newLeaves, next.leaf)
 			}
 		}
@@ -195,17 +195,17 @@ func (g *PublicGroup) account(d *draft, t tree) error {
 			d.keysRemoved = append(d.keysRemoved, id)
 		}
 	}
-	maps.DeleteFunc(credentials, func(_ CredentialType, n int) bool { return n == 0 })
-	d.state = &epochState{credentials: credentials}
+	maps.DeleteFunc(used.credentials, func(_ CredentialType, n int) bool { return n == 0 })
+	d.state = &epochState{usage: used}
 	return g.checkNewSupport(d, t, newLeaves)
 }
 
 // checkNewSupport verifies that new leaves support the credential types in use and that everyone supports a type
 // that is new, and after a change of what the group requires, everyone supports that (RFC 9420 §7.3, §12.1.7).
 func (g *PublicGroup) checkNewSupport(d *draft, t tree, newLeaves []*LeafNode) error {
-	used := d.state.credentials
+	used := d.state.usage.credentials
 	for c := range used {
-		if g.state.credentials[c] == 0 {
+		if g.state.usage.credentials[c] == 0 {
 			return checkCredentialSupport(t, used)
 		}
 	}
@@ -279,7 +279,7 @@ func (g *PublicGroup) seal(d *draft, t tree, confirmation []byte) error {
 	if err != nil {
 		return err
 	}
-	st.credentials = d.state.credentials
+	st.usage = d.state.usage
 	if len(d.proposals) == 1 && d.proposals[0].Proposal.Type == ProposalReInit {
 		st.reinit = d.proposals[0].Proposal.ReInit
 	}
@@ -290,6 +290,9 @@ func (g *PublicGroup) seal(d *draft, t tree, confirmation []byte) error {
 // applyPath validates an update path and merges it into the tree (RFC 9420 §7.5, §12.4.2).
 func (g *PublicGroup) applyPath(d *draft, path *UpdatePath) error {
 	d.path = path
+	if err := g.checkPathKeys(d.edit.tree, path); err != nil {
+		return err
+	}
 	leaf := path.LeafNode.compact(&g.intern)
 	if d.external {
 		i, err := d.edit.add(leaf)
@@ -302,9 +305,6 @@ func (g *PublicGroup) applyPath(d *draft, path *UpdatePath) error {
 		}
 	} else {
 		old := g.state.tree.leaf(d.committer)
-		if bytes.Equal(old.EncryptionKey, leaf.EncryptionKey) {
-			return fmt.Errorf("%w: path keeps the leaf's encryption key (RFC 9420 §12.4.2)", ErrCommit)
-		}
 		if err := g.cfg.verifySuccessor(old, leaf); err != nil {
 			return err
 		}
@@ -333,13 +333,45 @@ func (g *PublicGroup) applyPath(d *draft, path *UpdatePath) error {
 	return nil
 }
 
+// checkPathKeys verifies that no public key of a path is one of the tree that it is to be merged into, not even the one
+// it replaces (RFC 9420 §12.4.2). That the new tree has no key twice is account's to say.
+func (g *PublicGroup) checkPathKeys(t tree, path *UpdatePath) error {
+	check := func(key []byte) error {
+		if _, had := g.keys[encryptionKeyID(key)]; had && t.holds(key) {
+			return fmt.Errorf("%w: path brings a key that the tree has (RFC 9420 §12.4.2)", ErrCommit)
+		}
+		return nil
+	}
+	if err := check(path.LeafNode.EncryptionKey); err != nil {
+		return err
+	}
+	for i := range path.Nodes {
+		if err := check(path.Nodes[i].EncryptionKey); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// holds reports whether a node of the tree has the public key. It looks at every node: call it on suspicion only.
+func (t tree) holds(key []byte) (found bool) {
+	tree{}.diff(t, func(_ nodeIndex, _, n *node) {
+		found = found || n != nil && bytes.Equal(n.encryptionKey(), key)
+	})
+	return found
+}
+
 // checkResync verifies that an external commit's Remove is of the joiner's own old leaf (RFC 9420 §12.2).
 func (g *PublicGroup) checkResync(d *draft, leaf *LeafNode) error {
 	for _, p := range d.proposals {
 		if p.Proposal.Type != ProposalRemove {
 			continue
 		}
-		if err := g.cfg.verifySuccessor(g.state.tree.leaf(p.Proposal.Remove), leaf); err != nil {
+		old := g.state.tree.leaf(p.Proposal.Remove)
+		if bytes.Equal(old.EncryptionKey, leaf.EncryptionKey) {
+			return fmt.Errorf("%w: external commit keeps the encryption key of the leaf it replaces (RFC 9420 §12.2)", ErrCommit)
+		}
+		if err := g.cfg.verifySuccessor(old, leaf); err != nil {
 			return fmt.Errorf("%w: external commit removes another member: %w", ErrProposal, err)
 		}
 	}

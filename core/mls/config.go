@@ -30,12 +30,18 @@ type Config struct {
 	Now    func() time.Time
 	// VerifyCredential is the authentication service (RFC 9420 §5.3.1): may this credential go with this key?
 	VerifyCredential func(c *Credential, signatureKey []byte) error
-	// VerifySuccessor says whether a member may replace its credential old by next (RFC 9420 §5.3.1). Nil: only by an equal one.
+	// VerifyExternalSender is the same for those who may make proposals from outside the group, such as a hub
+	// (RFC 9420 §12.1.8.1).
+	VerifyExternalSender func(c *Credential, signatureKey []byte) error
+	// VerifySuccessor says whether a member may replace its credential old by next (RFC 9420 §5.3.1). Nil: only by an
+	// equal one. It also tells whether leaves of a group and of its successor or branch are the same member's.
 	VerifySuccessor func(old, next *Credential) error
 	Components      Components
 	// PSK finds external and application PSKs (RFC 9420 §8.4), and resumption PSKs of groups other than the one at hand.
 	PSK func(id *PreSharedKeyID) ([]byte, error)
 
+	// MaxLifetime is the longest total lifetime of a key package that may be added (RFC 9420 §7.2); 0 means any.
+	MaxLifetime time.Duration
 	// OldEpochs is how many past epochs a Group can still open messages of; 0 means 8.
 	OldEpochs int
 	// MaxSkip is how many generations a message may run ahead of its sender's ratchet; 0 means 1,000.
@@ -84,16 +90,29 @@ func orDefault(v, d int) int {
 }
 
 func (c *Config) verifyCredential(cred *Credential, key []byte) error {
+	return verifyCredential(cred, key, c.VerifyCredential)
+}
+
+func (c *Config) verifyExternalSender(cred *Credential, key []byte) error {
+	return verifyCredential(cred, key, c.VerifyExternalSender)
+}
+
+func verifyCredential(cred *Credential, key []byte, verify func(*Credential, []byte) error) error {
 	if err := cred.checkKey(key); err != nil {
 		return err
 	}
-	if c.VerifyCredential == nil {
+	if verify == nil {
 		return nil
 	}
-	if err := c.VerifyCredential(cred, key); err != nil {
+	if err := verify(cred, key); err != nil {
 		return fmt.Errorf("%w: %w (RFC 9420 §5.3.1)", ErrCredential, err)
 	}
 	return nil
+}
+
+// sameMember says whether two credentials of a group and its successor or branch are the same member's.
+func (c *Config) sameMember(old, next *Credential) bool {
+	return old.Equal(next) || c.VerifySuccessor != nil && c.VerifySuccessor(old, next) == nil
 }
 
 func (c *Config) verifySuccessor(old, next *LeafNode) error {

@@ -1,6 +1,9 @@
 package mls
 
-import "slices"
+import (
+	"fmt"
+	"slices"
+)
 
 // ExtensionType is the code point of an extension (RFC 9420 §17.3).
 type ExtensionType uint16
@@ -64,15 +67,43 @@ func (xs Extensions) With(t ExtensionType, data []byte) Extensions {
 	return append(out, Extension{Type: t, Data: data})
 }
 
-func (xs Extensions) unique() bool {
+// place is an object that has extensions.
+type place uint8
+
+const (
+	inKeyPackage place = 1 << iota
+	inLeafNode
+	inGroupContext
+	inGroupInfo
+)
+
+// places says where an extension type may appear (RFC 9420 §17.3, draft-ietf-mls-extensions-10 §7.1). A type we do not
+// know may appear anywhere: it is ignored, or in a GroupContext, refused by whoever does not support it (§13.4).
+func (t ExtensionType) places() place {
+	switch t {
+	case ExtApplicationID:
+		return inLeafNode
+	case ExtRatchetTree, ExtExternalPub:
+		return inGroupInfo
+	case ExtRequiredCapabilities, ExtExternalSenders:
+		return inGroupContext
+	}
+	return inKeyPackage | inLeafNode | inGroupContext | inGroupInfo
+}
+
+// check verifies that no type is listed twice (RFC 9420 §13.4) and none stands where it must not (§17.3).
+func (xs Extensions) check(where place) error {
 	for i, x := range xs {
+		if x.Type.places()&where == 0 {
+			return fmt.Errorf("extension %#04x does not belong here (RFC 9420 §17.3)", x.Type)
+		}
 		for _, y := range xs[:i] {
 			if x.Type == y.Type {
-				return false
+				return fmt.Errorf("extension %#04x listed twice (RFC 9420 §13.4)", x.Type)
 			}
 		}
 	}
-	return true
+	return nil
 }
 
 // defaultExtension reports the types every client supports and need not list (RFC 9420 §7.2).

@@ -67,8 +67,8 @@ func NewGroup(cfg *Config, groupID []byte, extensions Extensions, creator *JoinS
 	if _, err := edit.add(creator.KeyPackage.LeafNode.compact(&g.intern)); err != nil {
 		return nil, err
 	}
-	if !extensions.unique() {
-		return nil, fmt.Errorf("%w: extension listed twice (RFC 9420 §13)", ErrGroupInfo)
+	if err := extensions.check(inGroupContext); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrGroupInfo, err)
 	}
 	t := edit.finish(g.suite)
 	ctx := GroupContext{Version: MLS10, CipherSuite: g.suite.id, GroupID: groupID, TreeHash: t.root.hash,

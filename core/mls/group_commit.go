@@ -44,13 +44,27 @@ func (g *Group) Commit(leaf LeafIndex, o CommitOptions) (*Step, error) {
 		return nil, ErrReInit
 	}
 	sender := Sender{Type: SenderMember, Index: uint32(leaf)}
-	commit, list := g.assemble(sender, &o)
+	pending := g.choosePending(sender, &o)
+	step, err := g.commit(l, sender, &o, pending)
+	if err == nil || len(pending) == 0 {
+		return step, err
+	}
+	// Each pending proposal was valid when it came, but they need not be so together; none may keep us from committing.
+	fit := g.fitting(sender, pending)
+	if len(fit) == len(pending) {
+		return nil, err
+	}
+	return g.commit(l, sender, &o, fit)
+}
+
+func (g *Group) commit(l *localLeaf, sender Sender, o *CommitOptions, pending []ResolvedProposal) (*Step, error) {
+	commit, list := assembleCommit(sender, o, pending)
 	d, err := g.apply(list, sender)
 	if err != nil {
 		return nil, err
 	}
 	step := &Step{Epoch: g.Epoch(), Sender: sender}
-	b := &committing{group: g, draft: d, options: &o, commit: commit, sender: sender, signature: l.signature, initSecret: g.secrets.init, step: step}
+	b := &committing{group: g, draft: d, options: o, commit: commit, sender: sender, signature: l.signature, initSecret: g.secrets.init, step: step}
 	if err := b.run(); err != nil {
 		step.rollback()
 		return nil, err
@@ -62,18 +76,21 @@ func (g *Group) Commit(leaf LeafIndex, o CommitOptions) (*Step, error) {
 	return g.stage(step), nil
 }
 
-// assemble chooses the pending proposals that can go together (RFC 9420 §12.2) and adds those by value.
-func (g *Group) assemble(sender Sender, o *CommitOptions) (*Commit, []ResolvedProposal) {
-	var list []ResolvedProposal
-	if !o.NoPending {
-		list = g.choosePending(sender)
-	}
+// byValue lists the proposals that a commit contains by value.
+func (o *CommitOptions) byValue(sender Sender) []ResolvedProposal {
+	list := make([]ResolvedProposal, 0, len(o.Proposals)+len(o.Own))
 	for i := range o.Proposals {
 		list = append(list, ResolvedProposal{Proposal: &o.Proposals[i], Sender: sender})
 	}
 	for _, j := range o.Own {
 		list = append(list, ResolvedProposal{Proposal: &Proposal{Type: ProposalAdd, Add: &j.KeyPackage}, Sender: sender})
 	}
+	return list
+}
+
+// assembleCommit makes the commit of pending proposals and those by value.
+func assembleCommit(sender Sender, o *CommitOptions, pending []ResolvedProposal) (*Commit, []ResolvedProposal) {
+	list := append(slices.Clip(pending), o.byValue(sender)...)
 	// A GroupContextExtensions must not follow an AppDataUpdate (draft-ietf-mls-extensions-10 §4.6).
 	slices.SortStableFunc(list, func(a, b ResolvedProposal) int { return listRank(a) - listRank(b) })
 	c := &Commit{}
@@ -94,11 +111,34 @@ func listRank(p ResolvedProposal) int {
 	return 1
 }
 
-// choosePending keeps every pending proposal that is valid beside the others: the first of a kind wins, but
-// removals win over updates (RFC 9420 §12.2).
-func (g *Group) choosePending(sender Sender) []ResolvedProposal {
+// choosePending keeps every pending proposal that may stand beside the others and those by value, which win: the first of a
+// kind, but removals before updates, and of a leaf's updates the latest (RFC 9420 §12.2).
+func (g *Group) choosePending(sender Sender, o *CommitOptions) []ResolvedProposal {
+	if o.NoPending || len(g.proposals) == 0 {
+		return nil
+	}
+	r := newListRules(sender, g.cfg)
+	values := o.byValue(sender)
+	for i := range values {
+		_ = r.take(&values[i]) // what is wrong with these, apply will say
+	}
+	r.dataSeen = false // assembleCommit sorts
 	var out []ResolvedProposal
-	order := func(p *PendingProposal) int {
+	for _, p := range byRank(g.proposals) {
+		rp := ResolvedProposal{Proposal: p.Proposal, Sender: p.Sender, Ref: p.Ref}
+		switch {
+		case p.Proposal.Type == ProposalReInit && len(g.proposals)+len(values) > 1: // a ReInit must be alone; it waits
+		case p.Proposal.Type == ProposalGroupContextExtensions && r.counts[ProposalGroupContextExtensions] > 0:
+		case r.take(&rp) == nil:
+			out = append(out, rp)
+		}
+	}
+	return out
+}
+
+// byRank sorts pending proposals by who wins where only one can.
+func byRank(pending []*PendingProposal) []*PendingProposal {
+	rank := func(p *PendingProposal) int {
 		switch p.Proposal.Type {
 		case ProposalGroupContextExtensions:
 			return 0
@@ -106,24 +146,49 @@ func (g *Group) choosePending(sender Sender) []ResolvedProposal {
 			return 1
 		case ProposalRemove:
 			return 2
-		default:
+		case ProposalUpdate:
 			return 3
+		default:
+			return 4
 		}
 	}
-	pending := slices.Clone(g.proposals)
-	slices.SortStableFunc(pending, func(a, b *PendingProposal) int { return order(a) - order(b) })
-	r := &listRules{committer: sender, cfg: g.cfg, touched: map[LeafIndex]ProposalType{}, counts: map[ProposalType]int{},
-		psks: map[string]bool{}, keys: map[string]bool{}}
-	for _, p := range pending {
-		rp := ResolvedProposal{Proposal: p.Proposal, Sender: p.Sender, Ref: p.Ref}
-		switch {
-		case p.Proposal.Type == ProposalReInit && len(pending) > 1: // a ReInit must be alone; it waits
-		case p.Proposal.Type == ProposalGroupContextExtensions && r.counts[ProposalGroupContextExtensions] > 0:
-		case r.take(&rp) == nil:
-			out = append(out, rp)
+	out := slices.Clone(pending)
+	slices.SortStableFunc(out, func(a, b *PendingProposal) int { return rank(a) - rank(b) })
+	isUpdate := func(p *PendingProposal) bool { return p.Proposal.Type == ProposalUpdate }
+	if first := slices.IndexFunc(out, isUpdate); first >= 0 {
+		end := first
+		for end < len(out) && isUpdate(out[end]) {
+			end++
 		}
+		slices.Reverse(out[first:end])
 	}
 	return out
+}
+
+// fitting keeps of the pending proposals each that makes a valid commit with those before it.
+func (g *Group) fitting(sender Sender, pending []ResolvedProposal) []ResolvedProposal {
+	var fit []ResolvedProposal
+	for _, p := range pending {
+		if list := append(slices.Clip(fit), p); g.try(sender, list) == nil {
+			fit = list
+		}
+	}
+	return fit
+}
+
+// try works out whether a list of proposals can be committed; it changes nothing.
+func (g *Group) try(sender Sender, list []ResolvedProposal) error {
+	d, err := g.apply(list, sender)
+	if err != nil {
+		return err
+	}
+	if err := g.localChanges(d.next, nil); err != nil {
+		return err
+	}
+	if _, err := g.pskInputs(list); err != nil {
+		return err
+	}
+	return g.account(d, d.edit.tree)
 }
 
 // committing is a commit in the making, by a member or by an external joiner.

@@ -211,6 +211,7 @@ func checkPrevious(g *PublicGroup, psks []pskInput, previous *Group) error {
 			!bytes.Equal(Marshal(r.Extensions), Marshal(g.state.context.Extensions)) {
 			return fmt.Errorf("%w: differs from the ReInit proposal (RFC 9420 §11.2)", ErrWelcome)
 		}
+		return checkMembers(&previous.PublicGroup, g, g.cfg.sameMember)
 	}
 	return nil
 }
@@ -220,13 +221,25 @@ func checkBranch(g *PublicGroup, previous *Group) error {
 	if previous.suite.id != g.suite.id {
 		return fmt.Errorf("%w: branch with another cipher suite (RFC 9420 §11.3)", ErrWelcome)
 	}
+	return checkMembers(g, &previous.PublicGroup, func(branched, old *Credential) bool { return g.cfg.sameMember(old, branched) })
+}
+
+// checkMembers verifies that every member of one group is a member of another (RFC 9420 §11.3, §12.4.3.1).
+func checkMembers(part, whole *PublicGroup, same func(part, whole *Credential) bool) error {
 	known := make(map[string]bool)
-	for _, l := range previous.Members() {
+	for _, l := range whole.Members() {
 		known[string(Marshal(&l.Credential))] = true
 	}
-	for i, l := range g.Members() {
-		if !known[string(Marshal(&l.Credential))] {
-			return fmt.Errorf("%w: leaf %d of the branch is not a member of the group (RFC 9420 §11.3)", ErrWelcome, i)
+	for i, l := range part.Members() {
+		found := known[string(Marshal(&l.Credential))]
+		for _, m := range whole.Members() {
+			if found {
+				break
+			}
+			found = same(&l.Credential, &m.Credential)
+		}
+		if !found {
+			return fmt.Errorf("%w: leaf %d of one group is not a member of the other (RFC 9420 §12.4.3.1)", ErrWelcome, i)
 		}
 	}
 	return nil
@@ -309,7 +322,7 @@ func ExternalCommit(cfg *Config, info *GroupInfo, leaf LeafTemplate, o ExternalO
 	}
 	co.Proposals = append(co.Proposals, o.Proposals...)
 	sender := Sender{Type: SenderNewMemberCommit}
-	commit, list := g.assemble(sender, &co)
+	commit, list := assembleCommit(sender, &co, g.choosePending(sender, &co))
 	d, err := g.apply(list, sender)
 	if err != nil {
 		return nil, nil, err

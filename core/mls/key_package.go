@@ -86,11 +86,11 @@ func (k *KeyPackage) check(r *leafRules) error {
 	if err := r.suite.checkPublicKey(k.InitKey); err != nil {
 		return err
 	}
-	if !k.Extensions.unique() {
-		return fmt.Errorf("%w: extension listed twice (RFC 9420 §13)", ErrKeyPackage)
+	if err := k.Extensions.check(inKeyPackage); err != nil {
+		return fmt.Errorf("%w: %w", ErrKeyPackage, err)
 	}
 	if _, err := dictionaryOf(k.Extensions); err != nil {
-		return err
+		return fmt.Errorf("%w: %w", ErrKeyPackage, err)
 	}
 	if err := r.check(&k.LeafNode, SourceKeyPackage, true); err != nil {
 		return err

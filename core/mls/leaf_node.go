@@ -239,8 +239,11 @@ func (r *leafRules) check(l *LeafNode, source LeafNodeSource, fresh bool) error 
 	if l.Source == SourceKeyPackage && l.Lifetime.NotAfter < l.Lifetime.NotBefore {
 		return fail("§7.3", "lifetime ends before it begins")
 	}
-	if !l.Extensions.unique() {
-		return fail("§13", "extension listed twice")
+	if longest := uint64(r.config.MaxLifetime / time.Second); l.Source == SourceKeyPackage && fresh && longest > 0 && l.Lifetime.NotAfter-l.Lifetime.NotBefore > longest {
+		return fail("§7.2", "lifetime of more than %d s", longest)
+	}
+	if err := l.Extensions.check(inLeafNode); err != nil {
+		return fmt.Errorf("%w: %w", ErrLeafNode, err)
 	}
 	caps := l.Capabilities
 	if !slices.Contains(caps.Versions, MLS10) {

@@ -130,8 +130,8 @@ func (g *PublicGroup) CheckGroupInfo(commit *Step, info *GroupInfo) error {
 	if info.Signer != commit.Commit.Committer {
 		return fmt.Errorf("%w: signed by leaf %d, not by the committer", ErrGroupInfo, info.Signer)
 	}
-	if !info.Extensions.unique() {
-		return fmt.Errorf("%w: extension listed twice (RFC 9420 §13)", ErrGroupInfo)
+	if err := info.Extensions.check(inGroupInfo); err != nil {
+		return fmt.Errorf("%w: %w", ErrGroupInfo, err)
 	}
 	if _, err := info.externalPub(); err != nil {
 		return err

@@ -87,12 +87,15 @@ func (g *PublicGroup) checkUpdate(r *ResolvedProposal, rules *leafRules, signatu
 // checkContextExtensions validates the content of a GroupContextExtensions proposal as far as it can be without
 // the rest of the commit (RFC 9420 §12.1.7).
 func (g *PublicGroup) checkContextExtensions(xs Extensions) error {
-	if !xs.unique() {
-		return badProposal("RFC 9420 §13", "extension listed twice")
+	if err := xs.check(inGroupContext); err != nil {
+		return fmt.Errorf("%w: %w", ErrProposal, err)
 	}
 	next := epochState{context: GroupContext{Extensions: xs}}
 	if err := next.readExtensions(); err != nil {
-		return badProposal("RFC 9420 §12.1.7", "%v", err)
+		return fmt.Errorf("%w: %w (RFC 9420 §12.1.7)", ErrProposal, err)
+	}
+	if err := g.checkSenders(next.senders); err != nil {
+		return fmt.Errorf("%w: %w", ErrProposal, err)
 	}
 	old := g.state.context.Extensions
 	oldDict, _ := old.Get(ExtAppDataDictionary)
@@ -117,14 +120,21 @@ type listRules struct {
 	dataSeen  bool
 }
 
+func newListRules(committer Sender, cfg *Config) *listRules {
+	return &listRules{committer: committer, cfg: cfg, touched: map[LeafIndex]ProposalType{}, counts: map[ProposalType]int{},
+		psks: map[string]bool{}, keys: map[string]bool{}}
+}
+
 // checkList validates the list as a whole (RFC 9420 §12.2, draft-ietf-mls-extensions-10 §4).
 func (g *PublicGroup) checkList(list []ResolvedProposal, committer Sender) error {
-	r := &listRules{committer: committer, cfg: g.cfg, touched: map[LeafIndex]ProposalType{}, counts: map[ProposalType]int{},
-		psks: map[string]bool{}, keys: map[string]bool{}}
+	r := newListRules(committer, g.cfg)
 	for i := range list {
 		if err := r.take(&list[i]); err != nil {
 			return err
 		}
+	}
+	if err := g.checkTypes(list, r.counts); err != nil {
+		return err
 	}
 	external := committer.Type == SenderNewMemberCommit
 	switch {
@@ -140,6 +150,37 @@ func (g *PublicGroup) checkList(list []ResolvedProposal, committer Sender) error
 		return badProposal("RFC 9420 §12.2", "more than one group_context_extensions")
 	}
 	return nil
+}
+
+// checkTypes verifies that every member who will process the commit supports its types of proposal: not those whom it
+// adds or removes (RFC 9420 §12.2).
+func (g *PublicGroup) checkTypes(list []ResolvedProposal, counts map[ProposalType]int) error {
+	for t, lacking := range g.state.usage.lacking {
+		if counts[t] == 0 {
+			continue
+		}
+		for i := range list {
+			l := g.state.tree.leaf(list[i].removes())
+			if l != nil && !l.Capabilities.supportsProposal(t) {
+				lacking--
+			}
+		}
+		if lacking > 0 {
+			return badProposal("RFC 9420 §12.2", "%d members do not support proposal type %#04x", lacking, t)
+		}
+	}
+	return nil
+}
+
+// removes returns the leaf that a proposal removes; none has the index 2^32-1.
+func (p *ResolvedProposal) removes() LeafIndex {
+	switch p.Proposal.Type {
+	case ProposalRemove:
+		return p.Proposal.Remove
+	case ProposalSelfRemove:
+		return p.Sender.Leaf()
+	}
+	return 1<<32 - 1
 }
 
 func (r *listRules) take(p *ResolvedProposal) error {

@@ -63,7 +63,9 @@ func (p *PreSharedKeyID) UnmarshalMLS(d *Decoder) {
 	case PSKExternal:
 		p.ID = d.Opaque()
 	case PSKResumption:
-		p.Usage = ResumptionUsage(d.Uint8())
+		if p.Usage = ResumptionUsage(d.Uint8()); p.Usage < UsageApplication || p.Usage > UsageBranch {
+			d.Failf("resumption PSK usage %d", p.Usage)
+		}
 		p.GroupID = d.Opaque()
 		p.Epoch = d.Uint64()
 	case PSKApplication:
@@ -82,7 +84,7 @@ func (p *PreSharedKeyID) check(s *suite, epoch uint64) error {
 		return fmt.Errorf("%w: nonce of %d bytes, want %d (RFC 9420 §8.4)", ErrPSK, len(p.Nonce), s.nh)
 	}
 	if p.Type == PSKResumption && p.Usage != UsageApplication && epoch > 0 {
-		return fmt.Errorf("%w: resumption PSK of usage %d in a commit (RFC 9420 §12.2)", ErrPSK, p.Usage)
+		return fmt.Errorf("%w: resumption PSK of usage %d in a commit (RFC 9420 §12.1.4)", ErrPSK, p.Usage)
 	}
 	return nil
 }

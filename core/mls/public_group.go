@@ -3,8 +3,10 @@ package mls
 import (
 	"bytes"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"slices"
 )
 
@@ -18,8 +20,32 @@ type epochState struct {
 	required     *RequiredCapabilities
 	senders      ExternalSenders
 	safeAAD      bool
-	credentials  map[CredentialType]int // how many leaves use each type
-	reinit       *ReInit                // set when this epoch was begun by a ReInit commit
+	usage        usage
+	reinit       *ReInit // set when this epoch was begun by a ReInit commit
+}
+
+// usage counts leaves by what the others have to know of them.
+type usage struct {
+	credentials map[CredentialType]int // how many use each type
+	lacking     map[ProposalType]int   // how many do not support a type that is no default
+}
+
+func newUsage() usage {
+	return usage{credentials: make(map[CredentialType]int), lacking: make(map[ProposalType]int)}
+}
+
+func (u usage) clone() usage {
+	return usage{credentials: maps.Clone(u.credentials), lacking: maps.Clone(u.lacking)}
+}
+
+// count adds a leaf by times.
+func (u usage) count(l *LeafNode, by int) {
+	u.credentials[l.Credential.Type] += by
+	for t := ProposalAppDataUpdate; t <= ProposalSelfRemove; t++ {
+		if !l.Capabilities.supportsProposal(t) {
+			u.lacking[t] += by
+		}
+	}
 }
 
 // newEpochState reads what is cached out of the context.
@@ -108,8 +134,8 @@ func (g *PublicGroup) load(info *GroupInfo, ratchetTree []byte) error {
 	if info.Context.Version != MLS10 || info.Context.CipherSuite != g.suite.id {
 		return fmt.Errorf("%w: version or cipher suite (RFC 9420 §12.4.3.1)", ErrGroupInfo)
 	}
-	if !info.Extensions.unique() || !info.Context.Extensions.unique() {
-		return fmt.Errorf("%w: extension listed twice (RFC 9420 §13)", ErrGroupInfo)
+	if err := errors.Join(info.Extensions.check(inGroupInfo), info.Context.Extensions.check(inGroupContext)); err != nil {
+		return fmt.Errorf("%w: %w", ErrGroupInfo, err)
 	}
 	if carried, ok := info.Extensions.Get(ExtRatchetTree); ok {
 		ratchetTree = carried
@@ -145,9 +171,12 @@ func (g *PublicGroup) load(info *GroupInfo, ratchetTree []byte) error {
 // checkTree validates a whole tree received from outside (RFC 9420 §12.4.3.1, §7.3, §7.9) and fills keys.
 func (g *PublicGroup) checkTree(st *epochState) error {
 	rules := &leafRules{suite: g.suite, config: g.cfg, context: &st.context, required: st.required}
-	st.credentials = make(map[CredentialType]int)
+	st.usage = newUsage()
 	if err := st.tree.checkParentHashes(g.suite); err != nil {
 		return err
+	}
+	if err := g.checkSenders(st.senders); err != nil {
+		return fmt.Errorf("%w: %w", ErrGroupInfo, err)
 	}
 	err := st.tree.each(func(i LeafIndex, l *LeafNode) error {
 		if err := rules.check(l, 0, false); err != nil {
@@ -156,16 +185,30 @@ func (g *PublicGroup) checkTree(st *epochState) error {
 		if err := l.verifySignature(g.suite, st.context.GroupID, i); err != nil {
 			return fmt.Errorf("leaf %d: %w", i, err)
 		}
-		st.credentials[l.Credential.Type]++
+		st.usage.count(l, 1)
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	if err := checkCredentialSupport(st.tree, st.credentials); err != nil {
+	if err := checkCredentialSupport(st.tree, st.usage.credentials); err != nil {
 		return err
 	}
 	return g.indexKeys(st.tree)
+}
+
+// checkSenders validates the keys and credentials of external senders (RFC 9420 §5.3.1).
+func (g *PublicGroup) checkSenders(senders ExternalSenders) error {
+	for i := range senders {
+		s := &senders[i]
+		if err := g.suite.sig.checkPublic(s.SignatureKey); err != nil {
+			return fmt.Errorf("external sender %d: %w", i, err)
+		}
+		if err := g.cfg.verifyExternalSender(&s.Credential, s.SignatureKey); err != nil {
+			return fmt.Errorf("external sender %d: %w", i, err)
+		}
+	}
+	return nil
 }
 
 // indexKeys fills keys from a tree and reports a key that occurs twice (RFC 9420 §7.3).

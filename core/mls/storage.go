@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"maps"
+	"math/bits"
 	"slices"
 )
 
@@ -308,6 +309,9 @@ func newLoader(cfg *Config, records []Record) (*loader, error) {
 	}
 	l := &loader{cfg: cfg, records: make(map[string][]byte, len(records))}
 	for _, r := range records {
+		if len(r.Key) == 0 {
+			return nil, fmt.Errorf("%w: record without key", ErrStorage)
+		}
 		l.records[string(r.Key)] = r.Value
 	}
 	d := NewDecoder(l.records[string(keyHeader)])
@@ -346,18 +350,21 @@ func (l *loader) public() (*PublicGroup, error) {
 		}
 		nodes[i] = n
 	}
-	st, err := decodeState(l.suite, l.records[string(keyEpoch)], func(depth int) tree {
+	st, err := decodeState(l.suite, l.records[string(keyEpoch)], func(depth int) (tree, error) {
+		if depth != smallestDepth(nodes) {
+			return tree{}, fmt.Errorf("%w: nodes do not make a tree of depth %d", ErrStorage, depth)
+		}
 		e := &treeEdit{mark: new(ownMark), tree: tree{depth: depth}}
 		e.root = assembleMap(nodes, 0, depth)
-		return e.finish(l.suite)
+		return e.finish(l.suite), nil
 	})
 	if err != nil {
 		return nil, err
 	}
 	g.state = st
-	st.credentials = make(map[CredentialType]int)
+	st.usage = newUsage()
 	for _, leaf := range g.Members() {
-		st.credentials[leaf.Credential.Type]++
+		st.usage.count(leaf, 1)
 	}
 	if err := g.indexKeys(st.tree); err != nil {
 		return nil, storageError("tree", err)
@@ -380,6 +387,17 @@ func (g *PublicGroup) decodeNode(d *Decoder, i nodeIndex) (*node, error) {
 	return n, nil
 }
 
+// smallestDepth is the depth of the smallest tree with these leaves; -1 when there are none.
+func smallestDepth(nodes map[nodeIndex]*node) int {
+	depth := -1
+	for i, n := range nodes {
+		if n.leaf != nil {
+			depth = max(depth, bits.Len32(uint32(i.first())))
+		}
+	}
+	return depth
+}
+
 func assembleMap(nodes map[nodeIndex]*node, first LeafIndex, level int) *node {
 	n := nodes[nodeAt(first, level)]
 	if n == nil {
@@ -394,7 +412,7 @@ func assembleMap(nodes map[nodeIndex]*node, first LeafIndex, level int) *node {
 }
 
 // decodeState reads an epoch's public state; build makes the tree, whose hash must be the stored one.
-func decodeState(s *suite, data []byte, build func(depth int) tree) (*epochState, error) {
+func decodeState(s *suite, data []byte, build func(depth int) (tree, error)) (*epochState, error) {
 	d := NewDecoder(data)
 	contextBytes, confirmation, depth := d.Opaque(), d.Opaque(), int(d.Uint8())
 	var reinit *ReInit
@@ -412,7 +430,10 @@ func decodeState(s *suite, data []byte, build func(depth int) tree) (*epochState
 	if err := Unmarshal(bytes.Clone(contextBytes), &ctx); err != nil {
 		return nil, storageError("context", err)
 	}
-	t := build(depth)
+	t, err := build(depth)
+	if err != nil {
+		return nil, err
+	}
 	if !bytes.Equal(t.root.hash, ctx.TreeHash) {
 		return nil, fmt.Errorf("%w: tree and context differ", ErrStorage)
 	}
@@ -467,6 +488,9 @@ func LoadGroup(cfg *Config, records []Record) (*Group, error) {
 		}
 	}
 	if err := l.epochs(g, epochs); err != nil {
+		return nil, err
+	}
+	if err := checkLocal(g.state.tree, g.leaves); err != nil {
 		return nil, err
 	}
 	if data, ok := l.records[string(keyPending)]; ok {
@@ -534,7 +558,9 @@ func (l *loader) epochRecord(epochs map[uint64]*messageKeys, key, value []byte) 
 	switch kind {
 	case 'H':
 		m.context = bytes.Clone(d.Opaque())
-		m.secrets.depth = int(d.Uint8())
+		if m.secrets.depth = int(d.Uint8()); m.secrets.depth > maxDepth {
+			d.Failf("tree depth %d", m.secrets.depth)
+		}
 		m.safeAAD = d.Bool()
 		m.senderData = bytes.Clone(d.Opaque())
 		m.resumption = bytes.Clone(d.Opaque())
@@ -585,7 +611,7 @@ func (l *loader) epochs(g *Group, epochs map[uint64]*messageKeys) error {
 	g.keys.tree = g.state.tree
 	newer := g.state.tree
 	for _, m := range slices.Backward(g.past) {
-		t, err := l.oldTree(g, newer, m.epoch)
+		t, err := l.oldTree(g, newer, m)
 		if err != nil {
 			return err
 		}
@@ -596,9 +622,9 @@ func (l *loader) epochs(g *Group, epochs map[uint64]*messageKeys) error {
 
 // oldTree rebuilds the leaves of a past epoch from the epoch after it. Only its leaves are right: nothing else of a
 // past tree is used.
-func (l *loader) oldTree(g *Group, newer tree, epoch uint64) (tree, error) {
+func (l *loader) oldTree(g *Group, newer tree, m *messageKeys) (tree, error) {
 	e := newer.edit()
-	prefix := string(append(epochPrefix(epoch), 'O'))
+	prefix := string(append(epochPrefix(m.epoch), 'O'))
 	for key, value := range l.records {
 		if len(key) != len(prefix)+4 || key[:len(prefix)] != prefix {
 			continue
@@ -610,7 +636,7 @@ func (l *loader) oldTree(g *Group, newer tree, epoch uint64) (tree, error) {
 			leaf = new(LeafNode)
 			leaf.UnmarshalMLS(d)
 		}
-		if err := d.Finish(); err != nil || i.level() > 0 || i >= 2<<maxDepth {
+		if err := d.Finish(); err != nil || i.level() > 0 || uint64(i.first()) >= 1<<max(e.depth, m.secrets.depth) {
 			return tree{}, fmt.Errorf("%w: old leaf", ErrStorage)
 		}
 		if leaf != nil {
@@ -678,8 +704,11 @@ func (l *loader) pending(g *Group, data []byte) (*pendingCommit, error) {
 		return nil, err
 	}
 	n.private.secrets.encryption, n.private.secrets.appExport = encryption, appExport
-	n.state, err = decodeState(l.suite, state, func(depth int) tree { return g.changedTree(changes, depth) })
+	n.state, err = decodeState(l.suite, state, func(depth int) (tree, error) { return g.changedTree(changes, depth) })
 	if err != nil {
+		return nil, err
+	}
+	if err := checkLocal(n.state.tree, n.private.leaves); err != nil {
 		return nil, err
 	}
 	for _, r := range n.proposals {
@@ -692,8 +721,11 @@ func (l *loader) pending(g *Group, data []byte) (*pendingCommit, error) {
 }
 
 // changedTree applies stored node changes to the current tree.
-func (g *Group) changedTree(changes map[nodeIndex]*node, depth int) tree {
+func (g *Group) changedTree(changes map[nodeIndex]*node, depth int) (tree, error) {
 	e := g.state.tree.edit()
+	if grown := uint64(e.size()) + uint64(len(changes)); 1<<depth > 2*grown {
+		return tree{}, fmt.Errorf("%w: pending commit with a tree of depth %d", ErrStorage, depth)
+	}
 	for e.depth < depth {
 		e.root = &node{left: e.root, right: e.blankSubtree(e.depth), owner: e.mark}
 		e.depth++
@@ -712,7 +744,17 @@ func (g *Group) changedTree(changes map[nodeIndex]*node, depth int) tree {
 		e.depth--
 	}
 	e.recount(e.root, e.depth)
-	return e.finish(g.suite)
+	return e.finish(g.suite), nil
+}
+
+// checkLocal verifies that local leaves are in the tree with their keys.
+func checkLocal(t tree, leaves map[LeafIndex]*localLeaf) error {
+	for i, l := range leaves {
+		if leaf := t.leaf(i); leaf == nil || !bytes.Equal(leaf.SignatureKey, l.signature.public) {
+			return fmt.Errorf("%w: local leaf %d is not in the tree", ErrStorage, i)
+		}
+	}
+	return nil
 }
 
 // recount counts the leaves below each node of this edit.
@@ -744,6 +786,6 @@ func (g *Group) restoreAccount(n *next) error {
 		return storageError("pending commit", err)
 	}
 	n.keysAdded, n.keysRemoved = d.keysAdded, d.keysRemoved
-	n.state.credentials = d.state.credentials
+	n.state.usage = d.state.usage
 	return nil
 }

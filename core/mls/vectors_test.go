@@ -626,7 +626,8 @@ func (v *treekemVector) group(t *testing.T, s *suite, which int) *Group {
 		ConfirmedTranscriptHash: v.ConfirmedTranscriptHash}
 	g := &Group{PublicGroup: PublicGroup{cfg: &Config{}, suite: s, keys: map[keyID]struct{}{}}}
 	g.state = must(newEpochState(s, ctx, tr, make([]byte, s.nh)))(t)
-	g.state.credentials = map[CredentialType]int{CredentialBasic: tr.members()}
+	g.state.usage = newUsage()
+	g.state.usage.credentials[CredentialBasic] = tr.members()
 	if err := errors.Join(tr.checkParentHashes(s), g.indexKeys(tr)); err != nil {
 		t.Fatal(err)
 	}
