@@ -1,13 +1,15 @@
 // Package xmpp bridges XMPP: as an external component of a server (XEP-0114), where each of our people is an address and an
 // occupant of their own, or as an ordinary account, where the author's name stands in the text.
 //
-// One stream carries everything. Whole stanzas are decoded into nodes (xml.go), in one place; they change what we know of rooms
-// at once, and what is to be reported goes into the conversation's lane (link.go), which reports one thing after the other.
+// One stream carries everything. Whole stanzas are decoded into nodes in one place (wire.Stream.Serve); they change what we know of
+// rooms at once, and what is to be reported goes into the conversation's lane, which reports one thing after the other.
+//
+//	wire  elements, stanzas, the stream       link  the time of one connection; lanes
+//	talk  stanzas ⇄ content, ids, text        muc   rooms: people, our occupants, the archive
 package xmpp
 
 import (
 	"context"
-	"crypto/x509"
 	"encoding/xml"
 	"errors"
 	"fmt"
@@ -17,9 +19,12 @@ import (
 	"sync"
 	"time"
 
-	"mellium.im/xmpp/jid"
 	streamerr "mellium.im/xmpp/stream"
 
+	"mimigate/bridges/xmpp/link"
+	"mimigate/bridges/xmpp/muc"
+	"mimigate/bridges/xmpp/talk"
+	"mimigate/bridges/xmpp/wire"
 	"mimigate/core/adapter"
 	"mimigate/core/content"
 )
@@ -41,27 +46,22 @@ func Driver() adapter.Driver {
 
 // Adapter is one account: a component, or an ordinary JID.
 type Adapter struct {
-	account   adapter.Account
-	cfg       *Config
-	addr      jid.JID
-	roots     *x509.CertPool // nil: the system's
-	component bool
-	domain    string // of the component, or of the client's server
-	self      string // bare JID of the gateway itself
+	talk.Self
+	account adapter.Account
+	options wire.Options
+	rooms   muc.Account // what they share
+	waits   link.Waits
 
 	mu    sync.Mutex
-	link  *link         // nil while there is no connection
+	link  *link.Link    // nil while there is no connection
 	up    chan struct{} // closed once link is set
-	rooms map[string]*room
-	lanes map[adapter.Conversation]*lane
+	open  map[string]*muc.Room
+	lanes map[adapter.Conversation]*link.Lane
 	// problems are what does not work now, by what it concerns.
-	problems map[string]problem
+	problems map[string]muc.Problem
 	chats    map[adapter.Conversation]bool // that were reported to be direct
-	waits    map[string]chan outcome       // for what becomes of a message: "<conversation> <id>"
-	got      *recent                       // ids of our messages that somebody's receipt confirmed (XEP-0184)
+	got      *link.Recent                  // ids of our messages that somebody's receipt confirmed (XEP-0184)
 }
-
-type problem struct{ reason, do string }
 
 func newAdapter(account adapter.Account) (adapter.Adapter, error) {
 	cfg, ok := account.Config.(*Config)
@@ -76,16 +76,20 @@ func newAdapter(account adapter.Account) (adapter.Adapter, error) {
 	if err != nil {
 		return nil, err
 	}
+	self := talk.Self{Component: cfg.Mode == modeComponent, Domain: addr.Domainpart(), JID: addr.Bare().String(),
+		Provider: account.Provider, Secret: cfg.Password.Reveal()}
+	if self.Component {
+		self.JID = talk.GatewayLocal + "@" + self.Domain
+	}
 	a := &Adapter{
-		account: account, cfg: cfg, addr: addr, roots: roots, component: cfg.Mode == modeComponent,
-		domain: addr.Domainpart(), self: addr.Bare().String(),
-		up: make(chan struct{}), rooms: map[string]*room{}, lanes: map[adapter.Conversation]*lane{},
-		problems: map[string]problem{}, chats: map[adapter.Conversation]bool{}, waits: map[string]chan outcome{},
-		got: newRecent(2000),
+		Self: self, account: account,
+		options: wire.Options{Component: self.Component, Addr: addr, Secret: self.Secret, Address: cfg.Address, Plaintext: cfg.Plaintext,
+			Roots: roots, Resource: talk.Resource + "-" + account.ID, Me: self.JID + "/" + talk.Resource},
+		up: make(chan struct{}), open: map[string]*muc.Room{}, lanes: map[adapter.Conversation]*link.Lane{},
+		problems: map[string]muc.Problem{}, chats: map[adapter.Conversation]bool{}, got: link.NewRecent(2000),
 	}
-	if a.component {
-		a.self = gatewayLocal + "@" + a.domain
-	}
+	a.rooms = muc.Account{Self: self, ID: account.ID, Nick: cfg.Nick, Occupants: cfg.Occupants, OccupantIdle: cfg.OccupantIdle,
+		State: account.State, Log: account.Log, Waits: &a.waits, Lane: a.lane, Report: a.report}
 	return a, nil
 }
 
@@ -98,27 +102,22 @@ func (a *Adapter) Limits(c adapter.Conversation) content.Limits {
 	}
 	authors := content.Native
 	switch {
-	case !a.component: // one name for all: reactions of several people would overwrite each other
+	case !a.Component: // one name for all: reactions of several people would overwrite each other
 		authors = content.Line
 		support[content.KindReaction] = content.Line
 	case !strings.Contains(string(c), " "):
 		authors = content.Reduced
 	}
-	return content.Limits{Support: support, Authors: authors, Formatting: content.Styled, TextBytes: maxText}
+	return content.Limits{Support: support, Authors: authors, Formatting: content.Styled, TextBytes: talk.MaxText}
 }
 
-const (
-	// maxText is the longest text of one message. Servers take stanzas of 256 or 512 KiB, clients choke on less.
-	maxText = 20_000
-
-	tick      = 5 * time.Second
-	pingAfter = 45 * time.Second // of silence: XEP-0199, and in rooms XEP-0410
-)
+// tick is how often what time asks for is looked after.
+const tick = 5 * time.Second
 
 // Run implements adapter.Adapter.
 func (a *Adapter) Run(ctx context.Context, sink adapter.Sink) error {
 	a.tell(ctx, sink, adapter.Status{State: adapter.Connecting})
-	s, err := a.dial(ctx)
+	s, err := wire.Dial(ctx, a.options)
 	if err == nil {
 		err = a.runLink(ctx, s, sink)
 	}
@@ -137,7 +136,7 @@ func (a *Adapter) tell(ctx context.Context, sink adapter.Sink, s adapter.Status)
 
 // failure says what the end of a connection means.
 func (a *Adapter) failure(err error) (adapter.Status, error) {
-	what := fmt.Sprintf("XMPP account %s (%s)", a.account.ID, a.addr)
+	what := fmt.Sprintf("XMPP account %s (%s)", a.account.ID, a.options.Addr)
 	rejected := func(reason, do string) (adapter.Status, error) {
 		return adapter.Status{State: adapter.Rejected, Reason: what + ": " + reason, Do: do}, fmt.Errorf("%w: %s: %w", adapter.ErrAccount, what, err)
 	}
@@ -149,9 +148,9 @@ func (a *Adapter) failure(err error) (adapter.Status, error) {
 		return rejected("the server has no such component", "add the block that `mimigate account setup "+a.account.ID+"` prints, and restart the server")
 	case errors.As(err, &condition) && condition.Err == "conflict":
 		err = fmt.Errorf("another connection uses this account: %w", err)
-	case !a.component && err != nil && (strings.Contains(err.Error(), "not-authorized") || strings.Contains(err.Error(), "credentials")):
+	case !a.Component && err != nil && (strings.Contains(err.Error(), "not-authorized") || strings.Contains(err.Error(), "credentials")):
 		return rejected("the server refuses the password", "correct the password of the account in the configuration")
-	case !a.component && err != nil && strings.Contains(err.Error(), "no matching SASL mechanisms"):
+	case !a.Component && err != nil && strings.Contains(err.Error(), "no matching SASL mechanisms"):
 		return rejected("the server offers no way to log in that we may use", "use an address with TLS; without it only SCRAM is used")
 	}
 	err = fmt.Errorf("%s: %w", what, err)
@@ -159,13 +158,13 @@ func (a *Adapter) failure(err error) (adapter.Status, error) {
 }
 
 // runLink runs until the connection or ctx ends; then nothing of it runs any more.
-func (a *Adapter) runLink(ctx context.Context, s *stream, sink adapter.Sink) error {
+func (a *Adapter) runLink(ctx context.Context, s *wire.Stream, sink adapter.Sink) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	l := &link{a: a, s: s, sink: sink, ctx: ctx}
+	l := &link.Link{Stream: s, Sink: sink, Ctx: ctx, Log: a.account.Log}
 	var serving sync.WaitGroup
 	serving.Go(func() {
-		err := s.serve(func(n *node) *node { return a.handle(l, n) }, func(start *xml.StartElement) bool { return a.skip(l, start) })
+		err := s.Serve(func(n *wire.Node) *wire.Node { return a.handle(l, n) }, func(start *xml.StartElement) bool { return a.skip(l, start) })
 		cancel(err)
 	})
 	a.begin(l)
@@ -179,45 +178,45 @@ func (a *Adapter) runLink(ctx context.Context, s *stream, sink adapter.Sink) err
 		}
 	}
 	a.end(l)
-	s.close()
+	s.Close()
 	serving.Wait()
-	l.wait()
+	l.Wait()
 	return context.Cause(ctx)
 }
 
 // begin makes a new connection known, and takes up what was open.
-func (a *Adapter) begin(l *link) {
-	if !a.component {
-		l.s.post(el("", "presence").with("id", "online"))
+func (a *Adapter) begin(l *link.Link) {
+	if !a.Component {
+		l.Stream.Post(wire.El("", "presence").With("id", "online"))
 	}
 	a.mu.Lock()
 	a.link = l
 	close(a.up)
 	clear(a.problems)
-	rooms := slices.Collect(maps.Values(a.rooms))
+	rooms := slices.Collect(maps.Values(a.open))
 	lanes := slices.Collect(maps.Values(a.lanes))
 	a.mu.Unlock()
 	for _, ln := range lanes {
-		ln.resume(l)
+		ln.Resume(l)
 	}
-	a.report(l, "", problem{})
+	a.report(l, "", muc.Problem{})
 	for _, r := range rooms {
-		l.start(func() { r.rejoin(l) })
+		l.Start(func() { r.Rejoin(l) })
 	}
 }
 
 // end makes the end of a connection known, and leaves the rooms politely if the connection still works.
-func (a *Adapter) end(l *link) {
+func (a *Adapter) end(l *link.Link) {
 	a.mu.Lock()
 	a.link = nil
 	a.up = make(chan struct{})
-	rooms := slices.Collect(maps.Values(a.rooms))
+	rooms := slices.Collect(maps.Values(a.open))
 	a.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	for _, r := range rooms {
-		for _, leave := range r.lost(l.s.me) {
-			if l.s.send(ctx, leave) != nil {
+		for _, leave := range r.Lost() {
+			if l.Stream.Send(ctx, leave) != nil {
 				break
 			}
 		}
@@ -225,23 +224,23 @@ func (a *Adapter) end(l *link) {
 }
 
 // tend does what time asks for.
-func (a *Adapter) tend(l *link, now time.Time) {
-	l.s.alive(now)
+func (a *Adapter) tend(l *link.Link, now time.Time) {
+	l.Stream.Alive(now)
 	a.mu.Lock()
-	rooms := slices.Collect(maps.Values(a.rooms))
+	rooms := slices.Collect(maps.Values(a.open))
 	for c, ln := range a.lanes {
-		if ln.keep && ln.empty() {
+		if ln.Keep && ln.Empty() {
 			delete(a.lanes, c)
 		}
 	}
 	a.mu.Unlock()
 	for _, r := range rooms {
-		r.tend(l, now)
+		r.Tend(l, now)
 	}
 }
 
 // online waits for a connection. The error wraps adapter.ErrNotDelivered.
-func (a *Adapter) online(ctx context.Context) (*link, error) {
+func (a *Adapter) online(ctx context.Context) (*link.Link, error) {
 	for {
 		a.mu.Lock()
 		l, up := a.link, a.up
@@ -258,26 +257,26 @@ func (a *Adapter) online(ctx context.Context) (*link, error) {
 }
 
 // lane returns the lane of a conversation.
-func (a *Adapter) lane(c adapter.Conversation) *lane {
+func (a *Adapter) lane(c adapter.Conversation) *link.Lane {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	ln := a.lanes[c]
 	if ln == nil {
-		ln = &lane{keep: strings.Contains(string(c), " ")}
+		ln = &link.Lane{Keep: strings.Contains(string(c), " ")}
 		a.lanes[c] = ln
 	}
 	return ln
 }
 
 // report notes a problem of a room, or that it is over, and tells the state of the account.
-func (a *Adapter) report(l *link, about string, p problem) {
+func (a *Adapter) report(l *link.Link, about string, p muc.Problem) {
 	a.mu.Lock()
 	before, had := a.problems[about]
-	if about != "" && (p == before && had || p == problem{} && !had) {
+	if about != "" && (p == before && had || p == muc.Problem{} && !had) {
 		a.mu.Unlock()
 		return
 	}
-	if (p == problem{}) {
+	if (p == muc.Problem{}) {
 		delete(a.problems, about)
 	} else {
 		a.problems[about] = p
@@ -286,12 +285,12 @@ func (a *Adapter) report(l *link, about string, p problem) {
 	for _, room := range slices.Sorted(maps.Keys(a.problems)) {
 		status.State = adapter.Degraded
 		p := a.problems[room]
-		status.Reason = join("; ", status.Reason, p.reason)
-		status.Do = join("; ", status.Do, p.do)
+		status.Reason = join("; ", status.Reason, p.Reason)
+		status.Do = join("; ", status.Do, p.Do)
 	}
 	a.mu.Unlock()
-	a.lane("").push(l, func(ctx context.Context, l *link) error {
-		_ = l.sink.Receive(ctx, adapter.Event{Body: status})
+	a.lane("").Push(l, func(ctx context.Context, l *link.Link) error {
+		_ = l.Sink.Receive(ctx, adapter.Event{Body: status})
 		return nil
 	})
 }
@@ -304,8 +303,8 @@ func join(sep, a, b string) string {
 }
 
 // skip reports whether a stanza need not be looked at: the copies of a room's messages that go to our other occupants.
-func (a *Adapter) skip(l *link, start *xml.StartElement) bool {
-	if start.Name.Local != "message" || !a.component {
+func (a *Adapter) skip(l *link.Link, start *xml.StartElement) bool {
+	if start.Name.Local != "message" || !a.Component {
 		return false
 	}
 	var to, from, kind string
@@ -319,38 +318,38 @@ func (a *Adapter) skip(l *link, start *xml.StartElement) bool {
 			kind = attr.Value
 		}
 	}
-	if kind != "groupchat" || to == l.s.me {
+	if kind != "groupchat" || to == l.Stream.Me {
 		return false
 	}
 	a.mu.Lock()
-	r := a.rooms[bare(from)]
+	r := a.open[wire.Bare(from)]
 	a.mu.Unlock()
-	if r != nil && r.stray(to) { // left there by an earlier run of this program
-		l.s.post(el("", "presence").with("type", "unavailable").with("from", to).with("to", from))
+	if r != nil && r.Stray(to) { // left there by an earlier run of this program
+		l.Stream.Post(wire.El("", "presence").With("type", "unavailable").With("from", to).With("to", from))
 	}
 	return true
 }
 
 // handle takes a stanza and returns its answer, if it has one. It must not wait: everything else waits for it.
-func (a *Adapter) handle(l *link, n *node) *node {
-	if n.attr("from") == "" { // our own account (RFC 6120 §8.1.2.1)
-		n.set("from", a.self)
+func (a *Adapter) handle(l *link.Link, n *wire.Node) *wire.Node {
+	if n.Attr("from") == "" { // our own account (RFC 6120 §8.1.2.1)
+		n.Set("from", a.JID)
 	}
 	a.mu.Lock()
-	r := a.rooms[bare(n.attr("from"))]
+	r := a.open[wire.Bare(n.Attr("from"))]
 	a.mu.Unlock()
-	switch n.name.Local {
+	switch n.Name.Local {
 	case "iq":
 		return a.serveIQ(l, n)
 	case "presence":
 		if r != nil {
-			r.presence(l, n)
+			r.Presence(l, n)
 			return nil
 		}
 		return a.subscription(n)
 	case "message":
 		if r != nil {
-			return r.message(l, n)
+			return r.Message(l, n)
 		}
 		return a.message(l, n)
 	}

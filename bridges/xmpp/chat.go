@@ -2,65 +2,68 @@ package xmpp
 
 import (
 	"context"
-	"strings"
+	"fmt"
 	"time"
 
+	"mimigate/bridges/xmpp/link"
+	"mimigate/bridges/xmpp/talk"
+	"mimigate/bridges/xmpp/wire"
 	"mimigate/core/adapter"
 	"mimigate/core/uri"
 )
 
 // message takes a message that comes from no open room: of a chat of two, or an invitation.
-func (a *Adapter) message(l *link, n *node) *node {
-	from, to := n.attr("from"), n.attr("to")
-	if from == "" || to == "" || a.isOurs(from) || !a.isOurs(to) {
+func (a *Adapter) message(l *link.Link, n *wire.Node) *wire.Node {
+	from, to := n.Attr("from"), n.Attr("to")
+	if from == "" || to == "" || a.IsOurs(from) || !a.IsOurs(to) {
 		return nil
 	}
-	if n.attr("type") == "error" {
-		a.settle(direct(bare(from), bare(to)), n.attr("id"), outcome{err: errorOf(n)})
+	if n.Attr("type") == "error" {
+		a.waits.Settle(talk.Direct(wire.Bare(from), wire.Bare(to)), n.Attr("id"), link.Outcome{Err: wire.ErrorOf(n)})
 		return nil
 	}
-	if n.attr("type") == "groupchat" || n.attr("type") == "headline" {
+	if n.Attr("type") == "groupchat" || n.Attr("type") == "headline" {
 		return nil
 	}
 	if a.invited(l, n) {
 		return nil
 	}
-	c := direct(bare(from), bare(to))
-	who, err := a.personAt(bare(to))
+	c := talk.Direct(wire.Bare(from), wire.Bare(to))
+	who, err := a.PersonAt(wire.Bare(to))
 	if err != nil {
-		if n.child("", "body") == nil {
+		if n.Child("", "body") == nil {
 			return nil
 		}
-		return errorReply(n, "cancel", "item-not-found", "There is nobody of this name here.")
+		return wire.ErrorReply(n, "cancel", "item-not-found", "There is nobody of this name here.")
 	}
-	ev, _, ok := place{ref: given}.event(n)
+	ev, _, ok := talk.Place{Ref: talk.Given}.Event(n)
 	if !ok {
 		return nil
 	}
-	ev.Conversation, ev.ID, ev.Time = c, given(originOf(n)), time.Now()
-	if t := stamp(n.child(nsDelay, "delay").attr("stamp")); !t.IsZero() && t.Before(ev.Time) {
+	ev.Conversation, ev.ID, ev.Time = c, talk.Given(talk.OriginOf(n)), time.Now()
+	if t := wire.Time(n.Child(wire.NSDelay, "delay").Attr("stamp")); !t.IsZero() && t.Before(ev.Time) {
 		ev.Time = t
 	}
-	if ev.ID == given("") {
-		ev.ID = made(n, ev.Time)
+	if ev.ID == talk.Given("") {
+		ev.ID = talk.Made(n, ev.Time)
 	}
-	ev.Sender = personOf(bare(from))
+	ev.Sender = talk.PersonOf(wire.Bare(from))
 	if receipt, is := ev.Body.(adapter.Receipt); is {
 		a.mu.Lock()
 		for _, id := range receipt.IDs {
-			a.got.put(string(c)+" "+string(id), "")
+			a.got.Put(string(c)+" "+string(id), "")
 		}
 		a.mu.Unlock()
 	}
 	if !a.reportChat(l, c, who, ev, n) {
-		return errorReply(n, "wait", "resource-constraint", "Too much waits to be delivered. Please try again later.")
+		return wire.ErrorReply(n, "wait", "talk.Resource-constraint", "Too much waits to be delivered. Please try again later.")
 	}
 	return nil
 }
 
 // reportChat reports an event of a chat of two, after what kind of conversation that is. The sender gets a receipt (XEP-0184) once
 // the event was taken: from then on the message is not lost.
-func (a *Adapter) reportChat(l *link, c adapter.Conversation, who uri.User, ev adapter.Event, n *node) bool {
+func (a *Adapter) reportChat(l *link.Link, c adapter.Conversation, who uri.User, ev adapter.Event, n *wire.Node) bool {
 	ln := a.lane(c)
 	a.mu.Lock()
 	known := a.chats[c]
@@ -68,74 +71,142 @@ func (a *Adapter) reportChat(l *link, c adapter.Conversation, who uri.User, ev a
 	a.mu.Unlock()
 	if !known {
 		yes, no := true, false
-		ln.push(l, func(ctx context.Context, l *link) error {
+		ln.Push(l, func(ctx context.Context, l *link.Link) error {
 			state := adapter.Event{Conversation: c, Sender: ev.Sender, Body: adapter.ConversationState{Direct: &yes, Encrypted: &no}}
-			if err := l.receive(ctx, state); err != nil || who.IsZero() {
+			if err := l.Receive(ctx, state); err != nil || who.IsZero() {
 				return err
 			}
-			return l.receive(ctx, adapter.Event{Conversation: c, Own: true, Body: adapter.Membership{Change: adapter.Joined,
-				Person: adapter.Person{IDs: []adapter.PersonID{adapter.PersonID(bare(n.attr("to")))}, Verified: true, User: who}}})
+			return l.Receive(ctx, adapter.Event{Conversation: c, Own: true, Body: adapter.Membership{Change: adapter.Joined,
+				Person: adapter.Person{IDs: []adapter.PersonID{adapter.PersonID(wire.Bare(n.Attr("to")))}, Verified: true, User: who}}})
 		})
 	}
-	receipt := (*node)(nil)
-	if n.child(nsReceipts, "request") != nil && n.attr("id") != "" {
-		receipt = el("", "message", el(nsReceipts, "received").with("id", n.attr("id")), el(nsHints, "store")).
-			with("type", "chat").with("id", "receipt-"+n.attr("id")).with("from", n.attr("to")).with("to", n.attr("from"))
+	receipt := (*wire.Node)(nil)
+	if n.Child(wire.NSReceipts, "request") != nil && n.Attr("id") != "" {
+		receipt = wire.El("", "message", wire.El(wire.NSReceipts, "received").With("id", n.Attr("id")), wire.El(wire.NSHints, "store")).
+			With("type", "chat").With("id", "receipt-"+n.Attr("id")).With("from", n.Attr("to")).With("to", n.Attr("from"))
 	}
-	return ln.push(l, func(ctx context.Context, l *link) error {
-		if err := l.receive(ctx, ev); err != nil {
+	return ln.Push(l, func(ctx context.Context, l *link.Link) error {
+		if err := l.Receive(ctx, ev); err != nil {
 			return err
 		}
 		if receipt != nil {
-			l.s.post(receipt)
+			l.Stream.Post(receipt)
 		}
 		return nil
 	})
 }
 
-// personAt returns whom of our people an address of ours belongs to; zero: the gateway itself.
-func (a *Adapter) personAt(j string) (uri.User, error) {
-	local, _, found := strings.Cut(j, "@")
-	if !a.component || !found || local == gatewayLocal {
-		return uri.User{}, nil
-	}
-	return userOf(local, a.account.Provider)
-}
-
-// personOf is somebody whose address we know.
-func personOf(j string) adapter.Person {
-	name, _, _ := strings.Cut(j, "@")
-	return adapter.Person{IDs: []adapter.PersonID{adapter.PersonID(j)}, Name: name, Verified: true}
-}
-
-// addressOf returns the full JID that we show somebody by.
-func (a *Adapter) addressOf(u uri.User) string {
-	if u.IsZero() {
-		return a.self + "/" + resource
-	}
-	return localOf(u, a.account.Provider) + "@" + a.domain + "/" + resource
-}
-
 // invited reports an invitation to a room, direct (XEP-0249) or through the room (XEP-0045 §7.8).
-func (a *Adapter) invited(l *link, n *node) bool {
-	room, by := "", n.attr("from")
-	if x := n.child(nsConference, "x"); x != nil {
-		room = bare(x.attr("jid"))
+func (a *Adapter) invited(l *link.Link, n *wire.Node) bool {
+	room, by := "", n.Attr("from")
+	if x := n.Child(wire.NSConference, "x"); x != nil {
+		room = wire.Bare(x.Attr("jid"))
 	}
-	if invite := n.child(nsMUCUser, "x").child("", "invite"); invite != nil {
-		room, by = bare(n.attr("from")), invite.attr("from")
+	if invite := n.Child(wire.NSMUCUser, "x").Child("", "invite"); invite != nil {
+		room, by = wire.Bare(n.Attr("from")), invite.Attr("from")
 	}
-	j, err := addrOf(room)
+	j, err := wire.ParseJID(room)
 	if room == "" || err != nil || by == "" {
 		return false
 	}
 	room = j.Bare().String()
-	id := given(originOf(n))
-	if id == given("") {
-		id = made(n, time.Now())
+	id := talk.Given(talk.OriginOf(n))
+	if id == talk.Given("") {
+		id = talk.Made(n, time.Now())
 	}
 	c := adapter.Conversation(room)
-	ev := adapter.Event{Conversation: c, ID: id, Sender: personOf(bare(by)), Time: time.Now(), Body: adapter.Invitation{Name: room}}
-	a.lane(c).push(l, func(ctx context.Context, l *link) error { return l.receive(ctx, ev) })
+	ev := adapter.Event{Conversation: c, ID: id, Sender: talk.PersonOf(wire.Bare(by)), Time: time.Now(), Body: adapter.Invitation{Name: room}}
+	a.lane(c).Push(l, func(ctx context.Context, l *link.Link) error { return l.Receive(ctx, ev) })
 	return true
+}
+
+// sendChat shows a message in a chat of two. It is sent when our server has passed it on: a ping after it comes back.
+func (a *Adapter) sendChat(ctx context.Context, l *link.Link, ours, theirs string, out adapter.Outbound) (adapter.Sent, error) {
+	v := talk.Voice{JID: ours + "/" + talk.Resource, Prefix: talk.PrefixOf(out.Author)}
+	if !a.Component {
+		v.JID = l.Stream.Me
+	} else if wire.Bare(a.AddressOf(out.Author.User)) == ours {
+		v.Prefix = ""
+	}
+	steps, notes, err := talk.Plan(out, v, a.chatReferences(out, ours, theirs))
+	sent := adapter.Sent{Notes: notes}
+	if err != nil {
+		sent.Parts = out.Done
+		return sent, err
+	}
+	for _, s := range steps {
+		if done, ok := talk.DoneBefore(out, s.Part); ok {
+			sent.Parts = append(sent.Parts, done)
+			continue
+		}
+		id := a.OwnID(out.Conversation, out.Marker.Key, s.Part.Part, s.Part.Piece, false)
+		if err := a.sayTo(ctx, l, out, s, v.JID, theirs, id); err != nil {
+			return sent, err
+		}
+		s.Part.ID = talk.Given(id)
+		sent.Parts = append(sent.Parts, s.Part)
+	}
+	return sent, nil
+}
+
+// sayTo sends one stanza of a chat of two.
+func (a *Adapter) sayTo(ctx context.Context, l *link.Link, out adapter.Outbound, s talk.Step, from, to, id string) error {
+	became, forget := a.waits.Await(out.Conversation, id)
+	defer forget()
+	n := talk.Stanza(out, s, id, "chat").With("from", from).With("to", to).
+		Add(wire.El(wire.NSReceipts, "request"), wire.El(wire.NSMarkers, "markable"))
+	if err := l.Stream.Send(ctx, n); err != nil {
+		return err
+	}
+	err := l.Stream.Sync(ctx)
+	select {
+	case o := <-became:
+		return talk.Failure(fmt.Errorf("%s: %w", to, o.Err), o.Err)
+	default:
+	}
+	if err != nil {
+		return fmt.Errorf("no sign that the server has taken the message: %w", err)
+	}
+	return nil
+}
+
+func (a *Adapter) chatReferences(out adapter.Outbound, ours, theirs string) talk.References {
+	var refs talk.References
+	if out.Replaces != nil {
+		for _, p := range out.Replaces.Parts {
+			refs.Replaces = append(refs.Replaces, talk.Native(p.ID))
+		}
+		refs.Retract = refs.Replaces
+	}
+	if ref := out.InReplyTo; ref != nil && len(ref.Parts) > 0 {
+		refs.To, refs.Author = talk.Native(ref.Parts[0].ID), theirs
+		if ref.Ours {
+			refs.Author = ours
+		}
+	}
+	return refs
+}
+
+// confirmChat knows only what a receipt told.
+func (a *Adapter) confirmChat(out adapter.Outbound) (adapter.Sent, error) {
+	steps, err := talk.Steps(out, a.Component)
+	if err != nil {
+		return adapter.Sent{Parts: out.Done}, err
+	}
+	var sent adapter.Sent
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, s := range steps {
+		id := talk.Given(a.OwnID(out.Conversation, out.Marker.Key, s.Part.Part, s.Part.Piece, false))
+		if done, ok := talk.DoneBefore(out, s.Part); ok {
+			sent.Parts = append(sent.Parts, done)
+		} else if _, ok := a.got.Get(string(out.Conversation) + " " + string(id)); ok {
+			s.Part.ID = id
+			sent.Parts = append(sent.Parts, s.Part)
+		}
+	}
+	if len(sent.Parts) == len(steps) {
+		return sent, nil
+	}
+	return sent, fmt.Errorf("%w: no receipt has come, and a chat of two has no archive that we may read", adapter.ErrUnknown)
 }

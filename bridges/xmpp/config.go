@@ -11,6 +11,7 @@ import (
 
 	"mellium.im/xmpp/jid"
 
+	"mimigate/bridges/xmpp/talk"
 	"mimigate/core/adapter"
 )
 
@@ -61,7 +62,7 @@ func (c *Config) check() (jid.JID, error) {
 	if c.Occupants < 0 || c.OccupantIdle <= 0 {
 		return jid.JID{}, keyError("occupants", "occupants and occupant_idle must not be negative, nor occupant_idle 0")
 	}
-	if cleanNick(c.Nick) == "" {
+	if talk.CleanNick(c.Nick) == "" {
 		return jid.JID{}, keyError("nick", "has no character that a name in a room can have")
 	}
 	return addr, c.checkAddress()

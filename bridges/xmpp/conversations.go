@@ -8,13 +8,17 @@ import (
 
 	"mellium.im/xmpp/jid"
 
+	"mimigate/bridges/xmpp/link"
+	"mimigate/bridges/xmpp/muc"
+	"mimigate/bridges/xmpp/talk"
+	"mimigate/bridges/xmpp/wire"
 	"mimigate/core/adapter"
 )
 
 // Open implements adapter.Conversations. A room is named by its JID (also as xmpp:room@muc.example.org?join), a chat of two by the
 // other's JID, or by what the conversation is called.
 func (a *Adapter) Open(ctx context.Context, name string) (adapter.Conversation, error) {
-	if _, _, ok := a.chatOf(adapter.Conversation(name)); ok {
+	if _, _, ok := a.ChatOf(adapter.Conversation(name)); ok {
 		return adapter.Conversation(name), nil
 	}
 	l, err := a.online(ctx)
@@ -22,7 +26,7 @@ func (a *Adapter) Open(ctx context.Context, name string) (adapter.Conversation, 
 		return "", err
 	}
 	plain, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimSpace(name), "xmpp:"), "?")
-	j, err := addrOf(plain)
+	j, err := wire.ParseJID(plain)
 	if err != nil {
 		return "", err
 	}
@@ -30,38 +34,42 @@ func (a *Adapter) Open(ctx context.Context, name string) (adapter.Conversation, 
 		return "", fmt.Errorf("%w: %s is a server, not a room", adapter.ErrNotFound, j)
 	}
 	address := j.Bare().String()
-	r, err := a.open(ctx, l, address)
+	r, err := a.room(ctx, l, address)
 	if err == nil {
-		err = r.reopen(ctx, l)
+		err = r.Reopen(ctx, l)
 	}
 	if err == nil {
-		return r.conv, nil
+		return adapter.Conversation(address), nil
 	}
-	if answer, ok := asStanzaError(err); (ok || errors.Is(err, adapter.ErrNotFound)) && !a.hasRooms(ctx, l, j.Domain()) &&
-		(answer == nil || answer.cond == "service-unavailable" || answer.cond == "item-not-found" || answer.cond == "subscription-required") {
-		return direct(a.self, address), nil
+	// People's servers answer for them that there is nothing, or nothing to tell.
+	if _, answered := wire.AsError(err); !answered && !errors.Is(err, adapter.ErrNotFound) ||
+		answered && !wire.IsCond(err, "service-unavailable", "item-not-found", "subscription-required") {
+		return "", err
 	}
-	return "", err
+	if a.hasRooms(ctx, l, j.Domain()) {
+		return "", err
+	}
+	return talk.Direct(a.JID, address), nil
 }
 
 // hasRooms reports whether a domain is a service of rooms, and not of people.
-func (a *Adapter) hasRooms(ctx context.Context, l *link, domain jid.JID) bool {
-	answer, err := l.s.ask(ctx, l.s.me, domain.String(), "get", el(nsDiscoInfo, "query"))
+func (a *Adapter) hasRooms(ctx context.Context, l *link.Link, domain jid.JID) bool {
+	answer, err := l.Stream.Ask(ctx, l.Stream.Me, domain.String(), "get", wire.El(wire.NSDiscoInfo, "query"))
 	if err != nil {
 		return true // no telling: it stays what it was asked for
 	}
-	for _, identity := range answer.child(nsDiscoInfo, "query").children("", "identity") {
-		if identity.attr("category") == "conference" {
+	for _, identity := range answer.Child(wire.NSDiscoInfo, "query").Children("", "identity") {
+		if identity.Attr("category") == "conference" {
 			return true
 		}
 	}
 	return false
 }
 
-// open returns a room that is open, opening it if need be.
-func (a *Adapter) open(ctx context.Context, l *link, address string) (*room, error) {
+// room returns a room that is open, opening it if need be.
+func (a *Adapter) room(ctx context.Context, l *link.Link, address string) (*muc.Room, error) {
 	a.mu.Lock()
-	r := a.rooms[address]
+	r := a.open[address]
 	a.mu.Unlock()
 	if r != nil {
 		return r, nil
@@ -69,42 +77,27 @@ func (a *Adapter) open(ctx context.Context, l *link, address string) (*room, err
 	if _, err := jid.Parse(address); err != nil {
 		return nil, adapter.Gone(fmt.Errorf("%w: %q is no room", adapter.ErrNotFound, address))
 	}
-	r = newRoom(a, address)
+	r = muc.New(&a.rooms, address)
 	a.mu.Lock()
-	if other := a.rooms[address]; other != nil {
+	if other := a.open[address]; other != nil {
 		r = other
 	}
-	a.rooms[address] = r
+	a.open[address] = r
 	a.mu.Unlock()
-	if err := r.join(ctx, l); err != nil {
+	if err := r.Join(ctx, l); err != nil {
 		a.mu.Lock()
-		delete(a.rooms, address)
+		delete(a.open, address)
 		a.mu.Unlock()
 		return nil, err
 	}
 	return r, nil
 }
 
-// reopen goes back to a room that had thrown us out, now that somebody wants it.
-func (r *room) reopen(ctx context.Context, l *link) error {
-	r.mu.Lock()
-	r.removed = false
-	in := r.me.in
-	r.mu.Unlock()
-	if in {
-		return nil
-	}
-	if err := r.join(ctx, l); err != nil {
-		return err
-	}
-	return nil
-}
-
 // Leave implements adapter.Conversations.
 func (a *Adapter) Leave(ctx context.Context, c adapter.Conversation) error {
 	a.mu.Lock()
-	r := a.rooms[string(c)]
-	delete(a.rooms, string(c))
+	r := a.open[string(c)]
+	delete(a.open, string(c))
 	delete(a.lanes, c)
 	l := a.link
 	a.mu.Unlock()
@@ -112,14 +105,14 @@ func (a *Adapter) Leave(ctx context.Context, c adapter.Conversation) error {
 		return nil
 	}
 	if l != nil {
-		for _, n := range r.lost(l.s.me) {
-			if err := l.s.send(ctx, n); err != nil {
+		for _, n := range r.Lost() {
+			if err := l.Stream.Send(ctx, n); err != nil {
 				return err
 			}
 		}
-		a.report(l, r.jid, problem{})
+		a.report(l, string(c), muc.Problem{})
 	}
-	return a.account.State.Put(ctx, r.stateKey("mam"), nil)
+	return r.Forget(ctx)
 }
 
 // maxListed bounds a list.
@@ -134,89 +127,54 @@ func (a *Adapter) List(ctx context.Context) ([]adapter.Listed, error) {
 	var out []adapter.Listed
 	listed := map[string]bool{}
 	a.mu.Lock()
-	for address, r := range a.rooms {
-		r.mu.Lock()
-		out = append(out, adapter.Listed{Name: address, Conversation: r.conv, Title: r.name, Members: len(r.people), Joined: r.me.in})
-		r.mu.Unlock()
+	for address, r := range a.open {
+		out = append(out, r.Listed())
 		listed[address] = true
 	}
 	a.mu.Unlock()
-	host := a.domain
-	if _, parent, ok := strings.Cut(host, "."); ok && a.component { // the server's domain, as a rule
+	host := a.Domain
+	if _, parent, ok := strings.Cut(host, "."); ok && a.Component { // the server's domain, as a rule
 		host = parent
 	}
-	services, err := a.items(ctx, l, host)
-	if err != nil {
-		return out, nil // a server that lists nothing
-	}
-	for _, service := range services {
-		domain, err := jid.Parse(service.attr("jid"))
+	for _, service := range a.items(ctx, l, host) {
+		domain, err := jid.Parse(service.Attr("jid"))
 		if err != nil || domain.Localpart() != "" || !a.hasRooms(ctx, l, domain) {
 			continue
 		}
-		rooms, err := a.items(ctx, l, domain.String())
-		if err != nil {
-			continue
-		}
-		for _, room := range rooms {
-			if address := bare(room.attr("jid")); address != "" && !listed[address] && len(out) < maxListed {
+		for _, room := range a.items(ctx, l, domain.String()) {
+			address := wire.Bare(room.Attr("jid"))
+			if address != "" && !listed[address] && len(out) < maxListed {
 				listed[address] = true
-				out = append(out, adapter.Listed{Name: address, Conversation: adapter.Conversation(address), Title: room.attr("name")})
+				out = append(out, adapter.Listed{Name: address, Conversation: adapter.Conversation(address), Title: room.Attr("name")})
 			}
 		}
 	}
 	return out, nil
 }
 
-func (a *Adapter) items(ctx context.Context, l *link, of string) ([]*node, error) {
-	answer, err := l.s.ask(ctx, l.s.me, of, "get", el(nsDiscoItems, "query"))
+// items returns what an address lists (XEP-0030 §4); nothing, where it does not.
+func (a *Adapter) items(ctx context.Context, l *link.Link, of string) []*wire.Node {
+	answer, err := l.Stream.Ask(ctx, l.Stream.Me, of, "get", wire.El(wire.NSDiscoItems, "query"))
 	if err != nil {
-		return nil, err
+		return nil
 	}
-	return answer.child(nsDiscoItems, "query").children("", "item"), nil
+	return answer.Child(wire.NSDiscoItems, "query").Children("", "item")
 }
 
-// SetState implements adapter.Conversations: the subject, which most rooms let anybody with voice change, and the name, which takes
-// an owner (XEP-0045 §8.1, §10.2). A picture is not set.
+// SetState implements adapter.Conversations.
 func (a *Adapter) SetState(ctx context.Context, c adapter.Conversation, state adapter.ConversationState) error {
+	if _, _, ok := a.ChatOf(c); ok {
+		return adapter.Refused(fmt.Errorf("%w: a chat of two has no name", adapter.ErrUnsupported))
+	}
 	l, err := a.online(ctx)
 	if err != nil {
 		return err
 	}
-	r, err := a.open(ctx, l, string(c))
+	r, err := a.room(ctx, l, string(c))
 	if err != nil {
 		return err
 	}
-	if err := r.ready(ctx, l); err != nil {
-		return err
-	}
-	if state.Topic != nil && !r.hasTopic(*state.Topic) {
-		topic := *state.Topic
-		err = l.s.send(ctx, el("", "message", el("", "subject").put(topic)).with("type", "groupchat").with("from", l.s.me).with("to", r.jid))
-		if err != nil {
-			return err
-		}
-	}
-	if state.Name == nil {
-		return nil
-	}
-	_, err = l.s.ask(ctx, l.s.me, r.jid, "set", el("http://jabber.org/protocol/muc#owner", "query",
-		submitForm("http://jabber.org/protocol/muc#roomconfig", "muc#roomconfig_roomname", *state.Name)))
-	if _, ok := asStanzaError(err); ok {
-		return adapter.Refused(fmt.Errorf("room %s: %w", r.jid, err))
-	}
-	return err
-}
-
-// hasTopic reports whether the room has this topic already, and notes that it will: our own change is no news.
-func (r *room) hasTopic(topic string) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.topic != nil && *r.topic == topic {
-		return true
-	}
-	r.topic = &topic
-	return false
+	return r.SetState(ctx, l, state)
 }
 
 // Create implements adapter.Creator for chats of two, which need no making. Rooms are made by people, in the service that they
@@ -225,13 +183,13 @@ func (a *Adapter) Create(_ context.Context, c adapter.NewConversation) (adapter.
 	if !c.Direct || len(c.Invite) != 1 {
 		return "", adapter.Refused(fmt.Errorf("%w: make the room with an XMPP client and bind it", adapter.ErrUnsupported))
 	}
-	theirs, ok := realJID(c.Invite[0])
+	theirs, ok := talk.RealJID(c.Invite[0])
 	if !ok {
 		return "", adapter.Refused(fmt.Errorf("%w: the room does not show this person's address", adapter.ErrUnsupported))
 	}
-	ours := a.self
-	if a.component {
-		ours = bare(a.addressOf(c.As.User))
+	ours := a.JID
+	if a.Component {
+		ours = wire.Bare(a.AddressOf(c.As.User))
 	}
-	return direct(ours, theirs), nil
+	return talk.Direct(ours, theirs), nil
 }

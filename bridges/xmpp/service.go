@@ -6,6 +6,9 @@ import (
 	"strings"
 	"time"
 
+	"mimigate/bridges/xmpp/link"
+	"mimigate/bridges/xmpp/talk"
+	"mimigate/bridges/xmpp/wire"
 	"mimigate/core/adapter"
 )
 
@@ -13,123 +16,118 @@ import (
 const commandNode = "mimigate"
 
 // serveIQ answers a question that somebody asks one of our names.
-func (a *Adapter) serveIQ(l *link, n *node) *node {
-	kind := n.attr("type")
-	if kind != "get" && kind != "set" || len(n.kids) == 0 {
+func (a *Adapter) serveIQ(l *link.Link, n *wire.Node) *wire.Node {
+	kind := n.Attr("type")
+	if kind != "get" && kind != "set" || len(n.Kids) == 0 {
 		return nil
 	}
-	payload := n.kids[0]
-	switch payload.name.Space + " " + payload.name.Local {
-	case nsPing + " ping":
-		return result(n, nil)
-	case nsDiscoInfo + " query":
+	payload := n.Kids[0]
+	switch payload.Name.Space + " " + payload.Name.Local {
+	case wire.NSPing + " ping":
+		return wire.Result(n, nil)
+	case wire.NSDiscoInfo + " query":
 		return a.serveInfo(n, payload)
-	case nsDiscoItems + " query":
+	case wire.NSDiscoItems + " query":
 		return a.serveItems(n, payload)
-	case nsVersion + " query":
-		return result(n, el(nsVersion, "query", el("", "name").put("mimigate")))
-	case nsCommands + " command":
+	case wire.NSVersion + " query":
+		return wire.Result(n, wire.El(wire.NSVersion, "query", wire.El("", "name").Put("mimigate")))
+	case wire.NSCommands + " command":
 		if kind == "set" {
 			return a.serveCommand(l, n, payload)
 		}
 	}
-	return errorReply(n, "cancel", "service-unavailable", "")
-}
-
-// result is a stanza's answer of type result.
-func result(n, payload *node) *node {
-	return el("", "iq").with("type", "result").with("id", n.attr("id")).with("to", n.attr("from")).with("from", n.attr("to")).add(payload)
+	return wire.ErrorReply(n, "cancel", "service-unavailable", "")
 }
 
 // features are what our names can do, for clients that ask (XEP-0030).
-var features = []string{nsDiscoInfo, nsPing, nsVersion, nsCorrect, nsRetract, nsReactions, nsReply, nsFallback, nsReceipts, nsMarkers, nsStates,
-	nsStanzaID, nsOOB, nsConference, nsStyling}
+var features = []string{wire.NSDiscoInfo, wire.NSPing, wire.NSVersion, wire.NSCorrect, wire.NSRetract, wire.NSReactions, wire.NSReply, wire.NSFallback, wire.NSReceipts, wire.NSMarkers, wire.NSStates,
+	wire.NSStanzaID, wire.NSOOB, wire.NSConference, wire.NSStyling}
 
-func (a *Adapter) serveInfo(n, payload *node) *node {
-	query := el(nsDiscoInfo, "query").with("node", payload.attr("node"))
+func (a *Adapter) serveInfo(n, payload *wire.Node) *wire.Node {
+	query := wire.El(wire.NSDiscoInfo, "query").With("node", payload.Attr("node"))
 	gateway := a.toGateway(n)
 	switch {
-	case payload.attr("node") == commandNode && gateway:
-		query.add(el("", "identity").with("category", "automation").with("type", "command-node").with("name", "Say something to the gateway"),
-			el("", "feature").with("var", nsCommands), el("", "feature").with("var", nsForm))
-		return result(n, query)
+	case payload.Attr("node") == commandNode && gateway:
+		query.Add(wire.El("", "identity").With("category", "automation").With("type", "command-node").With("name", "Say something to the gateway"),
+			wire.El("", "feature").With("var", wire.NSCommands), wire.El("", "feature").With("var", wire.NSForm))
+		return wire.Result(n, query)
 	case gateway:
-		query.add(el("", "identity").with("category", "gateway").with("type", "mimi").with("name", "mimigate: "+a.account.Provider.Domain()),
-			el("", "feature").with("var", nsCommands), el("", "feature").with("var", nsDiscoItems))
+		query.Add(wire.El("", "identity").With("category", "gateway").With("type", "mimi").With("name", "mimigate: "+a.account.Provider.Domain()),
+			wire.El("", "feature").With("var", wire.NSCommands), wire.El("", "feature").With("var", wire.NSDiscoItems))
 	default:
-		query.add(el("", "identity").with("category", "client").with("type", "pc").with("name", "mimigate"))
+		query.Add(wire.El("", "identity").With("category", "client").With("type", "pc").With("name", "mimigate"))
 	}
 	for _, f := range features {
-		query.add(el("", "feature").with("var", f))
+		query.Add(wire.El("", "feature").With("var", f))
 	}
-	return result(n, query)
+	return wire.Result(n, query)
 }
 
-func (a *Adapter) serveItems(n, payload *node) *node {
-	query := el(nsDiscoItems, "query").with("node", payload.attr("node"))
-	if payload.attr("node") == nsCommands && a.toGateway(n) {
-		query.add(el("", "item").with("jid", n.attr("to")).with("node", commandNode).with("name", "Say something to the gateway"))
+func (a *Adapter) serveItems(n, payload *wire.Node) *wire.Node {
+	query := wire.El(wire.NSDiscoItems, "query").With("node", payload.Attr("node"))
+	if payload.Attr("node") == wire.NSCommands && a.toGateway(n) {
+		query.Add(wire.El("", "item").With("jid", n.Attr("to")).With("node", commandNode).With("name", "Say something to the gateway"))
 	}
-	return result(n, query)
+	return wire.Result(n, query)
 }
 
 // toGateway reports whether a stanza is to the gateway itself, not to one of our people.
-func (a *Adapter) toGateway(n *node) bool {
-	to := bare(n.attr("to"))
-	return to == a.self || to == a.domain || to == ""
+func (a *Adapter) toGateway(n *wire.Node) bool {
+	to := wire.Bare(n.Attr("to"))
+	return to == a.JID || to == a.Domain || to == ""
 }
 
 // serveCommand takes a command: first it asks for the words, then it reports them. The answer comes as a message.
-func (a *Adapter) serveCommand(l *link, n, command *node) *node {
-	if command.attr("node") != commandNode || !a.toGateway(n) {
-		return errorReply(n, "cancel", "item-not-found", "")
+func (a *Adapter) serveCommand(l *link.Link, n, command *wire.Node) *wire.Node {
+	if command.Attr("node") != commandNode || !a.toGateway(n) {
+		return wire.ErrorReply(n, "cancel", "item-not-found", "")
 	}
-	out := el(nsCommands, "command").with("node", commandNode).with("sessionid", command.attr("sessionid"))
-	if action := command.attr("action"); action == "cancel" {
-		return result(n, out.with("status", "canceled"))
+	out := wire.El(wire.NSCommands, "command").With("node", commandNode).With("sessionid", command.Attr("sessionid"))
+	if action := command.Attr("action"); action == "cancel" {
+		return wire.Result(n, out.With("status", "canceled"))
 	}
 	words, answered := "", false
-	for _, f := range command.child(nsForm, "x").children("", "field") {
-		if f.attr("var") == "words" {
-			words, answered = strings.TrimSpace(f.child("", "value").chars()), true
+	for _, f := range command.Child(wire.NSForm, "x").Children("", "field") {
+		if f.Attr("var") == "words" {
+			words, answered = strings.TrimSpace(f.Child("", "value").Chars()), true
 		}
 	}
 	if !answered || words == "" {
-		out.set("sessionid", rand.Text())
-		return result(n, out.with("status", "executing").add(
-			el("", "actions", el("", "complete")).with("execute", "complete"),
-			el(nsForm, "x", el("", "title").put("Say something to the gateway"),
-				el("", "instructions").put("The answer comes as a message."),
-				el("", "field", el("", "required")).with("var", "words").with("type", "text-single").with("label", "Words, such as: help")).
-				with("type", "form")))
+		out.Set("sessionid", rand.Text())
+		return wire.Result(n, out.With("status", "executing").Add(
+			wire.El("", "actions", wire.El("", "complete")).With("execute", "complete"),
+			wire.El(wire.NSForm, "x", wire.El("", "title").Put("Say something to the gateway"),
+				wire.El("", "instructions").Put("The answer comes as a message."),
+				wire.El("", "field", wire.El("", "required")).With("var", "words").With("type", "text-single").With("label", "Words, such as: help")).
+				With("type", "form")))
 	}
-	c := direct(a.self, bare(n.attr("from")))
-	ev := adapter.Event{Conversation: c, ID: given("command:" + command.attr("sessionid") + ":" + n.attr("id")), Sender: personOf(bare(n.attr("from"))),
+	c := talk.Direct(a.JID, wire.Bare(n.Attr("from")))
+	ev := adapter.Event{Conversation: c, ID: talk.Given("command:" + command.Attr("sessionid") + ":" + n.Attr("id")), Sender: talk.PersonOf(wire.Bare(n.Attr("from"))),
 		Time: time.Now(), Body: adapter.Command{Text: strings.ToValidUTF8(words, ""), Private: true}}
-	if !a.lane(c).push(l, func(ctx context.Context, l *link) error { return l.receive(ctx, ev) }) {
-		return errorReply(n, "wait", "resource-constraint", "Too much waits. Please try again later.")
+	if !a.lane(c).Push(l, func(ctx context.Context, l *link.Link) error { return l.Receive(ctx, ev) }) {
+		return wire.ErrorReply(n, "wait", "talk.Resource-constraint", "Too much waits. Please try again later.")
 	}
-	return result(n, out.with("status", "completed").add(el("", "note").with("type", "info").put("The answer comes as a message.")))
+	return wire.Result(n, out.With("status", "completed").Add(wire.El("", "note").With("type", "info").Put("The answer comes as a message.")))
 }
 
 // subscription answers those who want to see one of our names among their contacts: whoever writes to us may. Nothing is asked of
 // them in return.
-func (a *Adapter) subscription(n *node) *node {
-	from, to := n.attr("from"), bare(n.attr("to"))
-	if !a.component || a.isOurs(from) || !a.isOurs(to) {
+func (a *Adapter) subscription(n *wire.Node) *wire.Node {
+	from, to := n.Attr("from"), wire.Bare(n.Attr("to"))
+	if !a.Component || a.IsOurs(from) || !a.IsOurs(to) {
 		return nil
 	}
-	if _, err := a.personAt(to); err != nil {
+	if _, err := a.PersonAt(to); err != nil {
 		return nil
 	}
-	answer := el("", "presence").with("from", to).with("to", bare(from))
-	switch n.attr("type") {
+	answer := wire.El("", "presence").With("from", to).With("to", wire.Bare(from))
+	switch n.Attr("type") {
 	case "subscribe":
-		return answer.with("type", "subscribed")
+		return answer.With("type", "subscribed")
 	case "unsubscribe":
-		return answer.with("type", "unsubscribed")
+		return answer.With("type", "unsubscribed")
 	case "probe":
-		answer.set("from", to+"/"+resource)
+		answer.Set("from", to+"/"+talk.Resource)
 		return answer
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"mimigate/bridges/xmpp/talk"
 	"mimigate/core/adapter"
 )
 
@@ -31,7 +32,7 @@ func setup(account adapter.Account) (adapter.Setup, error) {
 				"    module: ejabberd_service\n    hosts:\n      %q:\n        password: \"(the secret)\"\n", addr.String()),
 			fmt.Sprintf("So that people on other servers reach it, %s needs a DNS entry like that of the server itself.", addr),
 			"In rooms that are to be bound, let the archive (XEP-0313, muc_mam) be on, and in moderated rooms give voice to " +
-				gatewayLocal + "@" + addr.String() + " and to our people.",
+				talk.GatewayLocal + "@" + addr.String() + " and to our people.",
 		},
 	}, nil
 }

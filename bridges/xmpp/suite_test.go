@@ -11,6 +11,8 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"mimigate/bridges/xmpp/talk"
+	"mimigate/bridges/xmpp/wire"
 	"mimigate/core/adapter"
 	"mimigate/core/adapter/adaptertest"
 	"mimigate/core/adapter/adaptertest/servers"
@@ -124,7 +126,7 @@ func network(t *testing.T, config func(s *servers.XMPPServer, link *adaptertest.
 	probe := config(r.server, adaptertest.NewProxy(t, r.server.Client), 0)
 	target, self := r.server.Client, func(i int) string { return botLocal(i) + "@" + r.server.Domain }
 	if probe.Mode == modeComponent {
-		target, self = r.server.Component, func(i int) string { return gatewayLocal + "@" + componentJID(i) }
+		target, self = r.server.Component, func(i int) string { return talk.GatewayLocal + "@" + componentJID(i) }
 	}
 	links := []*adaptertest.Proxy{adaptertest.NewProxy(t, target), adaptertest.NewProxy(t, target)}
 	return adaptertest.Network{
@@ -171,14 +173,14 @@ func (h *human) Act(ctx context.Context, act adaptertest.Act) (string, error) {
 	case adaptertest.Rename:
 		return "", h.SetNick(ctx, h.room, act.Text)
 	}
-	if !utf8.ValidString(m.Body) || strings.ContainsFunc(m.Body, func(r rune) bool { return xmlText(string(r)) != string(r) && r != '\r' }) {
+	if !utf8.ValidString(m.Body) || strings.ContainsFunc(m.Body, func(r rune) bool { return wire.Text(string(r)) != string(r) && r != '\r' }) {
 		return "", fmt.Errorf("%w: XML cannot carry it", adaptertest.ErrCannot)
 	}
 	id, err := h.Send(ctx, m)
 	if err != nil {
 		return "", err
 	}
-	_, err = h.WaitFor(ctx, func(s servers.Stanza) bool { return s.ID == id && s.Kind == "message" && bare(s.From) == h.room })
+	_, err = h.WaitFor(ctx, func(s servers.Stanza) bool { return s.ID == id && s.Kind == "message" && wire.Bare(s.From) == h.room })
 	return id, err
 }
 
@@ -197,8 +199,8 @@ func (h *human) View(context.Context) (adaptertest.View, error) {
 	var v adaptertest.View
 	stanzaIDs := map[string]int{}
 	for _, s := range h.Events() {
-		nick := nickOf(s.From)
-		if bare(s.From) != h.room || s.Error != "" || nick == "" {
+		nick := wire.Resource(s.From)
+		if wire.Bare(s.From) != h.room || s.Error != "" || nick == "" {
 			continue
 		}
 		if s.Kind == "presence" {
@@ -259,7 +261,7 @@ func text(s servers.Stanza) string {
 	for _, f := range m.Fallback {
 		from, err1 := strconv.Atoi(f.Body.Start)
 		to, err2 := strconv.Atoi(f.Body.End)
-		if f.For == nsReply && err1 == nil && err2 == nil && from <= to && to <= len(body) {
+		if f.For == wire.NSReply && err1 == nil && err2 == nil && from <= to && to <= len(body) {
 			return string(body[:from]) + string(body[to:])
 		}
 	}

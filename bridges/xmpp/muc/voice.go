@@ -1,4 +1,4 @@
-package xmpp
+package muc
 
 import (
 	"context"
@@ -6,6 +6,9 @@ import (
 	"strings"
 	"time"
 
+	"mimigate/bridges/xmpp/link"
+	"mimigate/bridges/xmpp/talk"
+	"mimigate/bridges/xmpp/wire"
 	"mimigate/core/adapter"
 )
 
@@ -16,27 +19,27 @@ const refusedFor = 10 * time.Minute
 const maxLocal = 1023
 
 // gatewayVoice is the gateway's own name, with the author's in the text; why says why it is not the author's own.
-func (r *room) gatewayVoice(who adapter.Author, why string) voice {
+func (r *Room) gatewayVoice(who adapter.Author, why string) talk.Voice {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	v := voice{jid: r.me.jid, gateway: true, prefix: prefixOf(who)}
+	v := talk.Voice{JID: r.me.jid, Gateway: true, Prefix: talk.PrefixOf(who)}
 	if why != "" {
-		v.notes = []string{"author named in the text: " + why}
+		v.Notes = []string{"author named in the text: " + why}
 	}
 	return v
 }
 
 // voice decides under which name somebody speaks, and brings that name into the room.
-func (r *room) voice(ctx context.Context, l *link, who adapter.Author, must speaker) (voice, error) {
-	if who.IsGateway() || !r.a.component || must == gatewayName || r.a.cfg.Occupants == 0 {
+func (r *Room) voice(ctx context.Context, l *link.Link, who adapter.Author, must talk.Speaker) (talk.Voice, error) {
+	if who.IsGateway() || !r.a.Component || must == talk.GatewayName || r.a.Occupants == 0 {
 		return r.gatewayVoice(who, ""), nil
 	}
 	o, why, err := r.bring(ctx, l, who)
 	if err != nil {
-		return voice{}, err
+		return talk.Voice{}, err
 	}
-	if o == nil && must == ownName {
-		return voice{}, adapter.Refused(fmt.Errorf("room %s: only the name that said it can change it: %s", r.jid, why))
+	if o == nil && must == talk.OwnName {
+		return talk.Voice{}, adapter.Refused(fmt.Errorf("room %s: only the name that said it can change it: %s", r.jid, why))
 	}
 	if o == nil {
 		return r.gatewayVoice(who, why), nil
@@ -44,15 +47,15 @@ func (r *room) voice(ctx context.Context, l *link, who adapter.Author, must spea
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	o.spoke = time.Now()
-	v := voice{jid: o.jid}
-	if o.nick != cleanNick(who.Name) {
-		v.notes = []string{fmt.Sprintf("shown as %q", o.nick)}
+	v := talk.Voice{JID: o.jid}
+	if o.nick != talk.CleanNick(who.Name) {
+		v.Notes = []string{fmt.Sprintf("shown as %q", o.nick)}
 	}
 	return v, nil
 }
 
 // bring makes somebody an occupant of the room. Without one it says why not; an error says that there is no telling.
-func (r *room) bring(ctx context.Context, l *link, who adapter.Author) (*occupant, string, error) {
+func (r *Room) bring(ctx context.Context, l *link.Link, who adapter.Author) (*occupant, string, error) {
 	done, err := r.act(ctx)
 	if err != nil {
 		return nil, "", err
@@ -60,8 +63,8 @@ func (r *room) bring(ctx context.Context, l *link, who adapter.Author) (*occupan
 	defer done()
 	r.mu.Lock()
 	o, count := r.ours[who.User], len(r.ours)
-	if o == nil && count < r.a.cfg.Occupants {
-		o = &occupant{user: who.User, jid: r.a.addressOf(who.User), name: who.Name, spoke: time.Now()}
+	if o == nil && count < r.a.Occupants {
+		o = &occupant{user: who.User, jid: r.a.AddressOf(who.User), name: who.Name, spoke: time.Now()}
 		if local, _, _ := strings.Cut(o.jid, "@"); len(local) <= maxLocal {
 			r.ours[who.User] = o
 		} else {
@@ -77,14 +80,14 @@ func (r *room) bring(ctx context.Context, l *link, who adapter.Author) (*occupan
 	r.mu.Unlock()
 	if in {
 		if err := r.renamed(ctx, l, o, who.Name); err != nil {
-			r.a.account.Log.Warn("nick not changed", "room", r.jid, "err", err)
+			r.a.Log.Warn("nick not changed", "room", r.jid, "err", err)
 		}
 		return o, "", nil
 	}
 	if !refused.IsZero() && time.Since(refused) < refusedFor {
 		return nil, "the room does not let them in", nil
 	}
-	names := nicks(who.Name, who.User.Domain())
+	names := talk.Nicks(who.Name, who.User.Domain())
 	if o.nick != "" && o.name == who.Name { // as they were known there before
 		names = append([]string{o.nick}, names...)
 	}
@@ -95,7 +98,7 @@ func (r *room) bring(ctx context.Context, l *link, who adapter.Author) (*occupan
 		r.mu.Unlock()
 		return o, "", nil
 	}
-	if refusal, ok := asStanzaError(err); ok && refusal.kind != "wait" {
+	if refusal, ok := wire.AsError(err); ok && refusal.Kind != "wait" {
 		r.mu.Lock()
 		o.refused = time.Now()
 		r.mu.Unlock()
@@ -105,19 +108,22 @@ func (r *room) bring(ctx context.Context, l *link, who adapter.Author) (*occupan
 }
 
 // mayspeak reports whether the gateway's own name has voice.
-func (r *room) mayspeak() bool {
+func (r *Room) mayspeak() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.me.role != "visitor"
 }
 
-// checkPresence looks whether we are still in the room, and goes back if not.
-func (r *room) checkPresence(l *link) {
-	r.mu.Lock()
-	self, in := r.jid+"/"+r.me.nick, r.me.in && !r.pinging
-	r.pinging = r.pinging || in
-	r.mu.Unlock()
-	if in {
-		r.selfPing(l, self)
+// renamed brings one of our names to the nick that is wanted now.
+func (r *Room) renamed(ctx context.Context, l *link.Link, o *occupant, name string) error {
+	if o.name == name {
+		return nil
 	}
+	err := r.enter(ctx, l, o, talk.Nicks(name, o.user.Domain()))
+	if err == nil {
+		r.mu.Lock()
+		o.name = name
+		r.mu.Unlock()
+	}
+	return err
 }

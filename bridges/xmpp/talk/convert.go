@@ -1,26 +1,27 @@
-package xmpp
+package talk
 
 import (
 	"fmt"
 	"strings"
 
+	"mimigate/bridges/xmpp/wire"
 	"mimigate/core/adapter"
 	"mimigate/core/content"
 	"mimigate/core/content/markup"
 )
 
-// place is what of a conversation is needed to convert what is said in it. Its zero value knows nobody.
-type place struct {
-	// ref makes the id of a message that a stanza refers to.
-	ref func(id string) adapter.NativeID
-	// nicks are those of the others in the room, and what a mention of them links to; nil in a chat of two.
-	nicks func() map[string]string
+// Place is what of a conversation is needed to convert what is said in it.
+type Place struct {
+	// Ref makes the id of a message that a stanza refers to.
+	Ref func(id string) adapter.NativeID
+	// Nicks are those of the others in the room, and what a mention of them links to; nil in a chat of two.
+	Nicks func() map[string]string
 }
 
 // textPart converts the text of a message: XEP-0393, unless its sender says that it is none.
-func (p place) textPart(n *node, body string) content.Part {
+func (p Place) textPart(n *wire.Node, body string) content.Part {
 	style := markup.Styling
-	if n.child(nsStyling, "unstyled") != nil {
+	if n.Child(wire.NSStyling, "unstyled") != nil {
 		style = markup.Plain
 	}
 	if nick, target := p.addressed(body); target != "" {
@@ -39,32 +40,16 @@ func (p place) textPart(n *node, body string) content.Part {
 }
 
 // addressed finds whom a message addresses as people do in a MUC: with their nick in front, and a colon or comma.
-func (p place) addressed(body string) (nick, target string) {
-	if p.nicks == nil || !strings.ContainsAny(body, ":,") {
+func (p Place) addressed(body string) (nick, target string) {
+	if p.Nicks == nil || !strings.ContainsAny(body, ":,") {
 		return "", ""
 	}
-	for n, t := range p.nicks() {
+	for n, t := range p.Nicks() {
 		if len(n) > len(nick) && len(body) > len(n)+1 && strings.HasPrefix(body, n) && (body[len(n)] == ':' || body[len(n)] == ',') {
 			nick, target = n, t
 		}
 	}
 	return nick, target
-}
-
-// mentionable implements place.nicks.
-func (r *room) mentionable() map[string]string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	out := map[string]string{}
-	for nick, p := range r.people {
-		switch {
-		case !p.user.IsZero():
-			out[nick] = p.user.String()
-		case !p.ours && len(out) < 1000:
-			out[nick] = p.person(r.jid).IDs[0].URL()
-		}
-	}
-	return out
 }
 
 // show is a part as text: plain says that none of its characters is meant as a mark, link is the address of a file that it is.
@@ -76,17 +61,17 @@ func show(p content.Part, names func(adapter.PersonID) string) (text string, pla
 		case p.MediaType() == "text/markdown":
 			return styled(string(body.Content), names), false, ""
 		case p.IsText():
-			return xmlText(string(body.Content)), true, ""
+			return wire.Text(string(body.Content)), true, ""
 		}
 		return fmt.Sprintf("[%s, %d bytes]", p.MediaType(), len(body.Content)), true, ""
 	case content.External:
 		if _, handle := adapter.ParseBlob(body.URL); handle || body.URL == "" {
-			return join(" ", "["+body.Filename+"]", body.Description), true, ""
+			return joined(" ", "["+body.Filename+"]", body.Description), true, ""
 		}
 		if body.Description == "" && body.EncAlg == content.EncNone {
 			return body.URL, true, body.URL
 		}
-		return join("\n", body.Description, body.URL), true, ""
+		return joined("\n", body.Description, body.URL), true, ""
 	}
 	return "", true, ""
 }
@@ -101,8 +86,16 @@ func styled(markdown string, names func(adapter.PersonID) string) string {
 		}
 		return n
 	})
-	return xmlText(doc.Text(markup.Styling))
+	return wire.Text(doc.Text(markup.Styling))
 }
 
 // marked reports whether a text has characters that XEP-0393 would take for marks.
 func marked(text string) bool { return !markup.ParseText(text, markup.Styling).IsPlain() }
+
+// joined is both texts with sep between them, or the only one.
+func joined(sep, a, b string) string {
+	if a == "" || b == "" {
+		return a + b
+	}
+	return a + sep + b
+}

@@ -1,34 +1,35 @@
-package xmpp
+package muc
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strings"
 	"time"
 
+	"mimigate/bridges/xmpp/link"
+	"mimigate/bridges/xmpp/wire"
 	"mimigate/core/adapter"
 )
 
-// presence takes a presence of the room: what goes to the gateway's own name tells of everybody, what goes to our other names
+// Presence takes a presence of the room: what goes to the gateway's own name tells of everybody, what goes to our other names
 // of themselves only.
-func (r *room) presence(l *link, n *node) {
-	to, nick := n.attr("to"), nickOf(n.attr("from"))
-	x := n.child(nsMUCUser, "x")
+func (r *Room) Presence(l *link.Link, n *wire.Node) {
+	to, nick := n.Attr("to"), wire.Resource(n.Attr("from"))
+	x := n.Child(wire.NSMUCUser, "x")
 	status := codes(x)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	o := r.occupantOf(to)
-	if n.attr("type") == "error" {
+	if n.Attr("type") == "error" {
 		if o != nil && o.answer != nil {
-			o.reply(errorOf(n))
+			o.reply(wire.ErrorOf(n))
 		}
 		return
 	}
 	if x == nil || o == nil || nick == "" {
 		return
 	}
-	available := n.attr("type") == ""
+	available := n.Attr("type") == ""
 	if o == r.me {
 		if available {
 			r.seen(l, nick, n, x)
@@ -53,9 +54,9 @@ func (o *occupant) reply(err error) {
 }
 
 // here: one of our names is in the room, perhaps under another nick than we asked for; r.mu is held.
-func (r *room) here(l *link, o *occupant, nick string, x *node) {
+func (r *Room) here(l *link.Link, o *occupant, nick string, x *wire.Node) {
 	first, before := !o.in, o.role
-	o.in, o.nick, o.role = true, nick, x.child("", "item").attr("role")
+	o.in, o.nick, o.role = true, nick, x.Child("", "item").Attr("role")
 	if o.answer != nil {
 		o.reply(nil)
 	}
@@ -71,19 +72,19 @@ func (r *room) here(l *link, o *occupant, nick string, x *node) {
 		r.opened(l)
 	}
 	if first || before != o.role {
-		var p problem
+		var p Problem
 		if o.role == "visitor" {
-			p = problem{fmt.Sprintf("account %s: room %s: %v", r.a.account.ID, r.jid, errNoVoice), advice(errNoVoice)}
+			p = Problem{fmt.Sprintf("account %s: room %s: %v", r.a.ID, r.jid, errNoVoice), advice(errNoVoice)}
 		} else if !r.mam {
-			p = problem{fmt.Sprintf("account %s: room %s keeps no archive (XEP-0313): what is said there while we are away is lost", r.a.account.ID, r.jid),
+			p = Problem{fmt.Sprintf("account %s: room %s keeps no archive (XEP-0313): what is said there while we are away is lost", r.a.ID, r.jid),
 				"turn the room's archive on"}
 		}
-		l.start(func() { r.a.report(l, r.jid, p) })
+		l.Start(func() { r.a.Report(l, r.jid, p) })
 	}
 }
 
 // opened reports the room as we find it, and what we missed; r.mu is held. Whatever is said from now on comes after that.
-func (r *room) opened(l *link) {
+func (r *Room) opened(l *link.Link) {
 	close(r.joined)
 	no := false
 	name, topic := r.name, r.topic
@@ -94,12 +95,12 @@ func (r *room) opened(l *link) {
 		}
 	}
 	if r.mam {
-		r.lane.push(l, r.catchUp)
+		r.lane.Push(l, r.catchUp)
 	}
 }
 
 // away: one of our names is no longer in the room, though it did not leave; r.mu is held.
-func (r *room) away(l *link, o *occupant, x *node, status map[string]bool) {
+func (r *Room) away(l *link.Link, o *occupant, x *wire.Node, status map[string]bool) {
 	if !o.in {
 		if o.answer != nil {
 			o.reply(errors.New("out again at once"))
@@ -107,7 +108,7 @@ func (r *room) away(l *link, o *occupant, x *node, status map[string]bool) {
 		return
 	}
 	o.in = false
-	item := x.child("", "item")
+	item := x.Child("", "item")
 	change, sender := r.removal(item, status)
 	if o == r.me {
 		r.out()
@@ -119,19 +120,19 @@ func (r *room) away(l *link, o *occupant, x *node, status map[string]bool) {
 	}
 	o.refused = time.Now()
 	r.push(l, adapter.Event{Sender: sender, Body: adapter.Membership{Change: change,
-		Person: adapter.Person{IDs: []adapter.PersonID{adapter.PersonID(bare(o.jid))}, Name: o.nick, Verified: true, User: o.user},
-		Reason: item.child("", "reason").chars()}})
+		Person: adapter.Person{IDs: []adapter.PersonID{adapter.PersonID(wire.Bare(o.jid))}, Name: o.nick, Verified: true, User: o.user},
+		Reason: item.Child("", "reason").Chars()}})
 }
 
 // lostRoom: the gateway's own name was put out of the room, or the room is no more; r.mu is held.
-func (r *room) lostRoom(l *link, x *node, change adapter.MemberChange, item *node) {
-	why := quoteReason(item.child("", "reason").chars())
+func (r *Room) lostRoom(l *link.Link, x *wire.Node, change adapter.MemberChange, item *wire.Node) {
+	why := quoteReason(item.Child("", "reason").Chars())
 	var state adapter.ConversationState
-	switch destroyed := x.child("", "destroy"); {
+	switch destroyed := x.Child("", "destroy"); {
 	case destroyed != nil:
-		why = "the room was destroyed" + quoteReason(destroyed.child("", "reason").chars())
-		if to := destroyed.attr("jid"); to != "" {
-			moved := adapter.Conversation(bare(to))
+		why = "the room was destroyed" + quoteReason(destroyed.Child("", "reason").Chars())
+		if to := destroyed.Attr("jid"); to != "" {
+			moved := adapter.Conversation(wire.Bare(to))
 			state.MovedTo = &moved
 		}
 	case change == adapter.Banned:
@@ -139,18 +140,18 @@ func (r *room) lostRoom(l *link, x *node, change adapter.MemberChange, item *nod
 	case change == adapter.Kicked:
 		why = "we were removed" + why
 	default: // a restart of the room's server, say
-		l.start(func() { r.rejoin(l) })
+		l.Start(func() { r.Rejoin(l) })
 		return
 	}
 	r.removed, r.gone = true, fmt.Errorf("room %s: %s", r.jid, why)
 	state.Gone = &why
 	r.push(l, adapter.Event{Body: state})
-	p := problem{fmt.Sprintf("account %s: %v", r.a.account.ID, r.gone), "let the gateway in again, and open the room again"}
-	l.start(func() { r.a.report(l, r.jid, p) })
+	p := Problem{fmt.Sprintf("account %s: %v", r.a.ID, r.gone), "let the gateway in again, and open the room again"}
+	l.Start(func() { r.a.Report(l, r.jid, p) })
 }
 
 // removal says what the status codes of a presence mean, and who did it; 0: nobody was removed. r.mu is held.
-func (r *room) removal(item *node, status map[string]bool) (adapter.MemberChange, adapter.Person) {
+func (r *Room) removal(item *wire.Node, status map[string]bool) (adapter.MemberChange, adapter.Person) {
 	var change adapter.MemberChange
 	switch {
 	case status["333"]: // an error on the way
@@ -160,19 +161,19 @@ func (r *room) removal(item *node, status map[string]bool) (adapter.MemberChange
 	case status["307"], status["321"], status["322"]:
 		change = adapter.Kicked
 	}
-	actor := item.child("", "actor")
-	if p := r.people[actor.attr("nick")]; p != nil {
+	actor := item.Child("", "actor")
+	if p := r.people[actor.Attr("nick")]; p != nil {
 		return change, p.person(r.jid)
 	}
-	if j := actor.attr("jid"); j != "" {
-		return change, adapter.Person{IDs: []adapter.PersonID{adapter.PersonID(bare(j))}, Verified: true}
+	if j := actor.Attr("jid"); j != "" {
+		return change, adapter.Person{IDs: []adapter.PersonID{adapter.PersonID(wire.Bare(j))}, Verified: true}
 	}
 	return change, adapter.Person{}
 }
 
 // seen: somebody is in the room, or their affiliation has changed; r.mu is held.
-func (r *room) seen(l *link, nick string, n, x *node) {
-	item := x.child("", "item")
+func (r *Room) seen(l *link.Link, nick string, n, x *wire.Node) {
+	item := x.Child("", "item")
 	p := r.people[nick]
 	if p == nil {
 		p = &person{nick: nick, since: nowString()}
@@ -182,13 +183,13 @@ func (r *room) seen(l *link, nick string, n, x *node) {
 		}
 	}
 	wasMember := p.member()
-	p.affiliation = item.attr("affiliation")
-	if id := n.child(nsOccupantID, "occupant-id").attr("id"); id != "" {
+	p.affiliation = item.Attr("affiliation")
+	if id := n.Child(wire.NSOccupantID, "occupant-id").Attr("id"); id != "" {
 		p.occupant = id
 	}
-	if j := item.attr("jid"); j != "" {
-		p.jid = bare(j)
-		p.ours = p.ours || r.a.component && domainOf(j) == r.a.domain
+	if j := item.Attr("jid"); j != "" {
+		p.jid = wire.Bare(j)
+		p.ours = p.ours || r.a.Component && wire.Domain(j) == r.a.Domain
 	}
 	if r.me.in && p.member() && !wasMember && !p.ours {
 		r.push(l, adapter.Event{Sender: p.person(r.jid), Body: adapter.Membership{Change: adapter.Joined, Person: p.person(r.jid)}})
@@ -196,14 +197,14 @@ func (r *room) seen(l *link, nick string, n, x *node) {
 }
 
 // unseen: somebody is no longer in the room, or has another nick; r.mu is held.
-func (r *room) unseen(l *link, nick string, x *node, status map[string]bool) {
+func (r *Room) unseen(l *link.Link, nick string, x *wire.Node, status map[string]bool) {
 	p := r.people[nick]
 	delete(r.people, nick)
 	if p == nil {
 		return
 	}
-	item := x.child("", "item")
-	if renamed := item.attr("nick"); status["303"] && renamed != "" {
+	item := x.Child("", "item")
+	if renamed := item.Attr("nick"); status["303"] && renamed != "" {
 		r.rename(l, p, renamed)
 		return
 	}
@@ -215,11 +216,11 @@ func (r *room) unseen(l *link, nick string, x *node, status map[string]bool) {
 		return // mere presence
 	}
 	r.push(l, adapter.Event{Sender: sender, Body: adapter.Membership{Change: change, Person: p.person(r.jid),
-		Reason: strings.TrimSpace(item.child("", "reason").chars())}})
+		Reason: strings.TrimSpace(item.Child("", "reason").Chars())}})
 }
 
 // rename gives somebody their new nick; r.mu is held.
-func (r *room) rename(l *link, p *person, nick string) {
+func (r *Room) rename(l *link.Link, p *person, nick string) {
 	before := p.person(r.jid)
 	p.nick = nick
 	r.people[nick] = p
@@ -242,14 +243,14 @@ func (r *room) rename(l *link, p *person, nick string) {
 }
 
 // affiliation takes what a room says of somebody who is not there: XEP-0045 §9.
-func (r *room) affiliation(l *link, item *node) {
-	j := bare(item.attr("jid"))
-	if j == "" || r.a.isOurs(j) {
+func (r *Room) affiliation(l *link.Link, item *wire.Node) {
+	j := wire.Bare(item.Attr("jid"))
+	if j == "" || r.a.IsOurs(j) {
 		return
 	}
-	who := adapter.Person{IDs: []adapter.PersonID{adapter.PersonID(j)}, Name: item.attr("nick"), Verified: true}
+	who := adapter.Person{IDs: []adapter.PersonID{adapter.PersonID(j)}, Name: item.Attr("nick"), Verified: true}
 	var change adapter.MemberChange
-	switch item.attr("affiliation") {
+	switch item.Attr("affiliation") {
 	case "outcast":
 		change = adapter.Banned
 	case "none":
@@ -257,19 +258,21 @@ func (r *room) affiliation(l *link, item *node) {
 	default: // members who are not here are reported when they come or speak: of them we know the address only
 		return
 	}
-	r.push(l, adapter.Event{Body: adapter.Membership{Change: change, Person: who, Reason: item.child("", "reason").chars()}})
+	r.push(l, adapter.Event{Body: adapter.Membership{Change: change, Person: who, Reason: item.Child("", "reason").Chars()}})
 }
 
-// renamed brings one of our names to the nick that is wanted now.
-func (r *room) renamed(ctx context.Context, l *link, o *occupant, name string) error {
-	if o.name == name {
-		return nil
+// codes returns the status codes of XEP-0045 §15.6 in a stanza.
+func codes(x *wire.Node) map[string]bool {
+	out := map[string]bool{}
+	for _, s := range x.Children("", "status") {
+		out[s.Attr("code")] = true
 	}
-	err := r.enter(ctx, l, o, nicks(name, o.user.Domain()))
-	if err == nil {
-		r.mu.Lock()
-		o.name = name
-		r.mu.Unlock()
+	return out
+}
+
+func quoteReason(reason string) string {
+	if reason = strings.TrimSpace(reason); reason == "" {
+		return ""
 	}
-	return err
+	return fmt.Sprintf(": %.200s", reason)
 }
