@@ -172,7 +172,7 @@ func (r Reader) file(said Fields, kind string) content.Part {
 	return content.Captioned(part, r.textPart(said, false))
 }
 
-// mediaType is the type that an event claims, or one that its kind implies.
+// mediaType is the type that an event claims, or else the most likely one for its kind.
 func mediaType(claimed, kind string) string {
 	claimed = Clean(claimed)
 	if major, _, ok := strings.Cut(claimed, "/"); ok && len(claimed) <= 255 && (kind == "m.file" || "m."+major == kind || kind == "m.sticker" && major == "image") {
@@ -180,11 +180,11 @@ func mediaType(claimed, kind string) string {
 	}
 	switch kind {
 	case "m.image", "m.sticker":
-		return "image/*"
+		return "image/png"
 	case "m.video":
-		return "video/*"
+		return "video/mp4"
 	case "m.audio":
-		return "audio/*"
+		return "audio/ogg"
 	}
 	return "application/octet-stream"
 }
@@ -424,6 +424,9 @@ func (w *writing) external(index int, p content.Part, file content.External, cap
 		}
 	}
 	c := map[string]any{"url": string(blob), "info": info}
+	if kind == content.KindSticker && w.Author != "" {
+		kind, name = content.KindImage, orElse(name, file.Description) // a sticker has no room for a name
+	}
 	if kind == content.KindSticker {
 		c["body"] = orElse(file.Description, orElse(name, "sticker"))
 		w.add(index, 0, "m.sticker", c)

@@ -14,8 +14,8 @@ import (
 // Names is the space of user ids that are ours: the account's own, and in mode appservice those that begin with Prefix on the
 // same server, one for each of the room's people from elsewhere.
 //
-// A MIMI address mimi://domain/u/a/b becomes @<prefix>u_domain_a_b:server, each octet of a segment outside [a-z0-9.-] as =xx,
-// so that it can be read back. Addresses too long for a user id (255 octets) become @<prefix>h_<hash>:server, and what they
+// A MIMI address mimi://domain/u/a/b becomes @<prefix>u_domain_a_b:server, each octet of its normal form outside [a-z0-9.-] as =xx,
+// so that it can be read back exactly. Addresses too long for a user id (255 octets) become @<prefix>h_<hash>:server, and what they
 // stand for is kept in the account's state.
 type Names struct {
 	Prefix string // empty in mode bot: nobody but Self
@@ -26,6 +26,7 @@ type Names struct {
 const (
 	maxUserID = 255 // octets (Matrix appendices, user identifiers)
 	hashed    = "h_"
+	scheme    = "mimi://"
 )
 
 // HashText writes hashes in what user ids may have.
@@ -36,13 +37,15 @@ func (n Names) Of(user uri.User) id.UserID {
 	if user.IsZero() || n.Prefix == "" {
 		return n.Self
 	}
-	kind := "u"
-	if user.Pseudonym() {
-		kind = "p"
-	}
-	local := n.Prefix + kind + "_" + user.Domain()
-	for _, segment := range user.Segments() {
-		local += "_" + escape(segment)
+	local := n.Prefix
+	for i, part := range strings.Split(strings.TrimPrefix(user.String(), scheme), "/") {
+		switch i {
+		case 0: // the domain stands behind the kind
+		case 1:
+			local += part + "_" + user.Domain()
+		default:
+			local += "_" + escape(part)
+		}
 	}
 	if len(local)+len(n.Server)+2 > maxUserID {
 		sum := sha256.Sum256([]byte(user.String()))
@@ -67,21 +70,16 @@ func (n Names) User(user id.UserID) (uri.User, bool) {
 	if len(parts) < 3 || parts[0] != "u" && parts[0] != "p" {
 		return uri.User{}, false
 	}
-	segments := parts[2:]
-	for i, s := range segments {
-		if segments[i], ok = unescape(s); !ok {
+	address := scheme + parts[1] + "/" + parts[0]
+	for _, part := range parts[2:] {
+		text, ok := unescape(part)
+		if !ok {
 			return uri.User{}, false
 		}
+		address += "/" + text
 	}
-	provider, err := uri.NewProvider(parts[1])
-	if err != nil {
-		return uri.User{}, false
-	}
-	u, err := provider.User(segments...)
-	if err == nil && parts[0] == "p" {
-		u, err = uri.ParseUser(strings.Replace(u.String(), "/u/", "/p/", 1))
-	}
-	return u, err == nil
+	u, err := uri.ParseUser(address)
+	return u, err == nil && n.Of(u) == user
 }
 
 // local returns what follows the prefix in one of our user ids.

@@ -1,6 +1,7 @@
 package native
 
 import (
+	"bytes"
 	"encoding/json"
 
 	"mimigate/core/adapter"
@@ -64,13 +65,7 @@ func (o Out) Mark(m adapter.Marker) {
 
 // fit takes out what repeats the text where an event would be too large: first what old clients show of an edit, then the HTML.
 func fit(c map[string]any) {
-	size := func() int {
-		b, err := json.Marshal(c)
-		if err != nil {
-			return 0 // sending it will say so
-		}
-		return len(b)
-	}
+	size := func() int { return jsonSize(c) }
 	inner, edit := c["m.new_content"].(map[string]any)
 	if edit && size() > maxContent {
 		delete(c, "formatted_body")
@@ -85,4 +80,15 @@ func fit(c map[string]any) {
 		delete(c, "formatted_body")
 		delete(c, "format")
 	}
+}
+
+// jsonSize is how many octets a value has as canonical JSON, which does not escape what HTML would.
+func jsonSize(v any) int {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if e.Encode(v) != nil {
+		return 0 // sending it will say why
+	}
+	return b.Len()
 }
