@@ -16,6 +16,7 @@ import (
 	"hash"
 	"io"
 	"maps"
+	"strings"
 
 	"golang.org/x/crypto/chacha20poly1305"
 )
@@ -171,7 +172,7 @@ func labelled(b []byte, label string) []byte {
 	return append(b, label...)
 }
 
-// labelledContext is the structure that SignContent and EncryptContext share: label<V>, context<V> (RFC 9420 §5.1.2, §5.1.3).
+// labelledContext is EncryptContext: label<V>, context<V> (RFC 9420 §5.1.3).
 func labelledContext(label string, context []byte) []byte {
 	b := make([]byte, 0, 8+8+len(label)+len(context))
 	b = labelled(b, label)
@@ -181,12 +182,15 @@ func labelledContext(label string, context []byte) []byte {
 
 // expand is ExpandWithLabel (RFC 9420 §8).
 func (s *suite) expand(secret []byte, label string, context []byte, length int) []byte {
-	var scratch [128]byte
+	var scratch [64]byte
 	b := append(scratch[:0], byte(length>>8), byte(length))
 	b = labelled(b, label)
 	b = appendVarint(b, len(context))
-	b = append(b, context...)
-	out, err := hkdf.Expand(s.hash, secret, string(b), length)
+	var info strings.Builder // a context can be large: it is copied once
+	info.Grow(len(b) + len(context))
+	info.Write(b)
+	info.Write(context)
+	out, err := hkdf.Expand(s.hash, secret, info.String(), length)
 	if err != nil { // only for a length over 255*Nh
 		panic("mls: hkdf: " + err.Error())
 	}
@@ -349,17 +353,28 @@ func (s *suite) externalInitReceive(externalSecret, kemOutput []byte) ([]byte, e
 	return secret, nil
 }
 
-// sign is SignWithLabel (RFC 9420 §5.1.2).
-func (s *suite) sign(key *SignatureKey, label string, content []byte) ([]byte, error) {
+// signContent is SignContent in parts: label<V>, content<V> (RFC 9420 §5.1.2). A GroupContext can be large, so its
+// bytes are not copied into one buffer before the signature scheme needs that.
+func signContent(label string, content [][]byte) [][]byte {
+	n := 0
+	for _, part := range content {
+		n += len(part)
+	}
+	prefix := appendVarint(labelled(make([]byte, 0, 16+len(label)), label), n)
+	return append([][]byte{prefix}, content...)
+}
+
+// sign is SignWithLabel (RFC 9420 §5.1.2) over the concatenation of content.
+func (s *suite) sign(key *SignatureKey, label string, content ...[]byte) ([]byte, error) {
 	if key == nil || key.scheme != s.sig {
 		return nil, fmt.Errorf("%w: signature key of another scheme", ErrKey)
 	}
-	return key.scheme.sign(key.signer, labelledContext(label, content))
+	return key.scheme.sign(key.signer, signContent(label, content))
 }
 
-// verify is VerifyWithLabel; the error wraps [ErrSignature].
-func (s *suite) verify(public []byte, label string, content, signature []byte) error {
-	if !s.sig.verify(public, labelledContext(label, content), signature) {
+// verify is VerifyWithLabel over the concatenation of content; the error wraps [ErrSignature].
+func (s *suite) verify(public []byte, label string, signature []byte, content ...[]byte) error {
+	if !s.sig.verify(public, signContent(label, content), signature) {
 		return fmt.Errorf("%w: %s", ErrSignature, label)
 	}
 	return nil
@@ -380,7 +395,7 @@ func (t Suites) VerifyWithLabel(id CipherSuite, public []byte, label string, con
 	if err != nil {
 		return err
 	}
-	return s.verify(public, label, content, signature)
+	return s.verify(public, label, signature, content)
 }
 
 // EncryptWithLabel is RFC 9420 §5.1.3, for protocols around MLS (the groupInfo response of MIMI).

@@ -270,12 +270,16 @@ func (g *PublicGroup) complete(d *draft, t tree, a *AuthenticatedContent) error 
 	if len(a.Auth.ConfirmationTag) != g.suite.nh {
 		return fmt.Errorf("%w: %d bytes (RFC 9420 §6.1)", ErrConfirmationTag, len(a.Auth.ConfirmationTag))
 	}
-	return g.seal(d, t, bytes.Clone(a.Auth.ConfirmationTag))
+	if err := g.seal(d, t); err != nil {
+		return err
+	}
+	d.state.confirm(g.suite, bytes.Clone(a.Auth.ConfirmationTag))
+	return nil
 }
 
-// seal makes the draft's epoch state final.
-func (g *PublicGroup) seal(d *draft, t tree, confirmation []byte) error {
-	st, err := newEpochState(g.suite, d.context.clone(), t, confirmation)
+// seal makes the draft's epoch state final, but for the confirmation tag.
+func (g *PublicGroup) seal(d *draft, t tree) error {
+	st, err := newEpochState(&d.context, t)
 	if err != nil {
 		return err
 	}

@@ -206,3 +206,9 @@ func stored(g interface{ Snapshot() []Record }) memory {
 	m.apply(g.Snapshot())
 	return m
 }
+
+// cloneContext copies a context so that a test may change it.
+func cloneContext(c *GroupContext) (out GroupContext) {
+	out.UnmarshalMLS(NewDecoder(Marshal(c)))
+	return out
+}

@@ -164,32 +164,35 @@ func (a *AuthenticatedContent) UnmarshalMLS(d *Decoder) {
 	a.Auth.unmarshal(d, a.Content.ContentType)
 }
 
-// tbs is FramedContentTBS (RFC 9420 §6.1); context is the serialised GroupContext of the content's epoch.
-func (a *AuthenticatedContent) tbs(context []byte) []byte {
-	e := NewEncoder(256 + len(a.Content.Application) + len(a.Content.AuthenticatedData) + len(context))
+// tbs is FramedContentTBS (RFC 9420 §6.1) in two parts; context is the serialised GroupContext of the content's epoch.
+func (a *AuthenticatedContent) tbs(context []byte) (content, covered []byte) {
+	e := NewEncoder(256 + len(a.Content.Application) + len(a.Content.AuthenticatedData))
 	e.Uint16(uint16(MLS10))
 	e.Uint16(uint16(a.WireFormat))
 	a.Content.MarshalMLS(e)
 	if a.Content.Sender.Type == SenderMember || a.Content.Sender.Type == SenderNewMemberCommit {
-		e.Raw(context)
+		covered = context
 	}
-	return e.buf
+	return e.buf, covered
 }
 
-// tbm is AuthenticatedContentTBM (RFC 9420 §6.2).
-func (a *AuthenticatedContent) tbm(context []byte) []byte {
-	e := &Encoder{buf: a.tbs(context)}
-	a.Auth.marshal(e, a.Content.ContentType)
-	return e.buf
+// membershipTag is the MAC over AuthenticatedContentTBM (RFC 9420 §6.2).
+func (a *AuthenticatedContent) membershipTag(s *suite, key, context []byte) []byte {
+	content, covered := a.tbs(context)
+	var auth Encoder
+	a.Auth.marshal(&auth, a.Content.ContentType)
+	return s.mac(key, content, covered, auth.buf)
 }
 
 func (a *AuthenticatedContent) sign(s *suite, key *SignatureKey, context []byte) (err error) {
-	a.Auth.Signature, err = s.sign(key, "FramedContentTBS", a.tbs(context))
+	content, covered := a.tbs(context)
+	a.Auth.Signature, err = s.sign(key, "FramedContentTBS", content, covered)
 	return err
 }
 
 func (a *AuthenticatedContent) verify(s *suite, public, context []byte) error {
-	return s.verify(public, "FramedContentTBS", a.tbs(context), a.Auth.Signature)
+	content, covered := a.tbs(context)
+	return s.verify(public, "FramedContentTBS", a.Auth.Signature, content, covered)
 }
 
 // proposalRef is the ProposalRef of a proposal's AuthenticatedContent (RFC 9420 §5.2).

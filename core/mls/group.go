@@ -43,8 +43,8 @@ type pendingCommit struct {
 // nextSecrets is a Group's side of the next epoch.
 type nextSecrets struct {
 	secrets *epochSecrets
-	keys    map[nodeIndex][]byte // private keys that the commit brings
-	leaves  map[LeafIndex]*localLeaf
+	keys    map[nodeIndex][]byte     // private keys that the commit brings
+	changed map[LeafIndex]*localLeaf // leaves that become ours or get a new key; nil: no longer ours
 	joined  []LeafIndex
 	left    []LeafIndex
 	used    *ratchetUse // of a commit that came as a PrivateMessage
@@ -78,10 +78,11 @@ func NewGroup(cfg *Config, groupID []byte, extensions Extensions, creator *JoinS
 		return nil, err
 	}
 	secrets := g.suite.epochSecrets(epochSecret, nil, nil)
-	st, err := newEpochState(g.suite, ctx.clone(), t, g.suite.mac(secrets.confirm, nil))
+	st, err := newEpochState(&ctx, t)
 	if err != nil {
 		return nil, err
 	}
+	st.confirm(g.suite, g.suite.mac(secrets.confirm, nil))
 	if err := g.checkTree(st); err != nil {
 		return nil, err
 	}
@@ -227,7 +228,7 @@ func (g *Group) processPublic(m *Message, with Arrival) (*Step, error) {
 		return step, nil
 	}
 	if a.Content.Sender.Type == SenderMember {
-		tag := g.suite.mac(g.secrets.membership, a.tbm(g.state.contextBytes))
+		tag := a.membershipTag(g.suite, g.secrets.membership, g.state.contextBytes)
 		if !equalTags(tag, m.Public.MembershipTag) {
 			return nil, fmt.Errorf("%w (RFC 9420 §6.2)", ErrMembershipTag)
 		}

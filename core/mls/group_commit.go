@@ -248,12 +248,13 @@ func (b *committing) conclude(t tree, commitSecret []byte) error {
 		return err
 	}
 	pskSecret := g.suite.pskSecret(psks)
-	secrets := g.suite.keySchedule(b.initSecret, commitSecret, pskSecret, Marshal(&d.context))
-	d.private.secrets = secrets
-	a.Auth.ConfirmationTag = g.suite.mac(secrets.confirm, d.context.ConfirmedTranscriptHash)
-	if err := g.seal(d, t, a.Auth.ConfirmationTag); err != nil {
+	if err := g.seal(d, t); err != nil {
 		return err
 	}
+	secrets := g.suite.keySchedule(b.initSecret, commitSecret, pskSecret, d.state.contextBytes)
+	d.private.secrets = secrets
+	a.Auth.ConfirmationTag = g.suite.mac(secrets.confirm, d.context.ConfirmedTranscriptHash)
+	d.state.confirm(g.suite, a.Auth.ConfirmationTag)
 	if err := b.frame(a); err != nil {
 		return err
 	}
@@ -274,7 +275,7 @@ func (b *committing) makePath() (commitSecret []byte, err error) {
 	} else {
 		d.edit.setLeaf(d.committer, leaf)
 	}
-	d.private.leaves[d.committer] = &localLeaf{signature: b.nextKey}
+	d.private.changed[d.committer] = &localLeaf{signature: b.nextKey}
 	d.private.keys[d.committer.node()] = b.leafPrivate
 	d.steps = d.edit.filteredPath(d.committer)
 	d.path = &UpdatePath{Nodes: make([]UpdatePathNode, len(d.steps))}
@@ -394,7 +395,7 @@ func (b *committing) frame(a *AuthenticatedContent) (err error) {
 func (g *Group) framePublic(a *AuthenticatedContent) []byte {
 	m := &PublicMessage{Content: a.Content, Auth: a.Auth}
 	if a.Content.Sender.Type == SenderMember {
-		m.MembershipTag = g.suite.mac(g.secrets.membership, a.tbm(g.state.contextBytes))
+		m.MembershipTag = a.membershipTag(g.suite, g.secrets.membership, g.state.contextBytes)
 	}
 	return Marshal(&Message{WireFormat: WirePublicMessage, Public: m})
 }
@@ -404,7 +405,7 @@ func (b *committing) announce(psks []pskInput) error {
 	g, d := b.group, b.draft
 	recipients := d.added
 	if b.options.OmitOwnWelcome {
-		recipients = slices.DeleteFunc(slices.Clone(d.added), func(a AddedLeaf) bool { return d.private.leaves[a.Index] != nil })
+		recipients = slices.DeleteFunc(slices.Clone(d.added), func(a AddedLeaf) bool { return d.private.changed[a.Index] != nil })
 	}
 	secrets := d.private.secrets
 	defer func() { secrets.joiner, secrets.welcome = nil, nil }()

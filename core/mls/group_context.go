@@ -33,14 +33,6 @@ func (c *GroupContext) UnmarshalMLS(d *Decoder) {
 	c.Extensions.UnmarshalMLS(d)
 }
 
-// clone copies the context so that it aliases no message.
-func (c *GroupContext) clone() GroupContext {
-	var copied GroupContext
-	// What was decoded or built decodes again.
-	copied.UnmarshalMLS(NewDecoder(Marshal(c)))
-	return copied
-}
-
 // required returns the group's required_capabilities, or nil (RFC 9420 §11.1).
 func (c *GroupContext) required() (*RequiredCapabilities, error) {
 	data, ok := c.Extensions.Get(ExtRequiredCapabilities)

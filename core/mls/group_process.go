@@ -17,7 +17,7 @@ func (g *Group) processCommit(a *AuthenticatedContent, with Arrival) (*next, err
 	if err := g.localChanges(n, with.Own); err != nil {
 		return nil, err
 	}
-	if len(n.private.leaves) == 0 {
+	if g.staying(n) == 0 {
 		return n, nil // nobody of ours stays: the new epoch's secrets are not for us
 	}
 	commitSecret := make([]byte, g.suite.nh)
@@ -48,18 +48,15 @@ func (g *Group) processCommit(a *AuthenticatedContent, with Arrival) (*next, err
 
 // localChanges works out which leaves are ours after the commit, and their keys as far as known without the path.
 func (g *Group) localChanges(n *next, own []*JoinSecrets) error {
-	n.private = &nextSecrets{keys: make(map[nodeIndex][]byte), leaves: make(map[LeafIndex]*localLeaf, len(g.leaves)+len(own))}
-	for i, l := range g.leaves {
-		n.private.leaves[i] = l
-	}
+	n.private = &nextSecrets{keys: make(map[nodeIndex][]byte), changed: make(map[LeafIndex]*localLeaf)}
 	for _, i := range n.removed {
-		if n.private.leaves[i] != nil {
-			delete(n.private.leaves, i)
+		if g.leaves[i] != nil {
+			n.private.changed[i] = nil
 			n.private.left = append(n.private.left, i)
 		}
 	}
 	for _, p := range n.proposals {
-		if p.Proposal.Type != ProposalUpdate || n.private.leaves[p.Sender.Leaf()] == nil {
+		if p.Proposal.Type != ProposalUpdate || g.leaves[p.Sender.Leaf()] == nil {
 			continue
 		}
 		k, ok := g.updates[p.Ref]
@@ -67,7 +64,7 @@ func (g *Group) localChanges(n *next, own []*JoinSecrets) error {
 			return fmt.Errorf("%w: update of local leaf %d whose key is gone", ErrOwnMessage, p.Sender.Index)
 		}
 		n.private.keys[k.leaf.node()] = k.private
-		n.private.leaves[k.leaf] = &localLeaf{signature: k.signature}
+		n.private.changed[k.leaf] = &localLeaf{signature: k.signature}
 	}
 	if len(own) == 0 || len(n.added) == 0 {
 		return nil
@@ -81,7 +78,7 @@ func (g *Group) localChanges(n *next, own []*JoinSecrets) error {
 		if j == nil || !bytes.Equal(j.KeyPackage.Signature, added.KeyPackage.Signature) {
 			continue
 		}
-		n.private.leaves[added.Index] = &localLeaf{signature: j.Signature}
+		n.private.changed[added.Index] = &localLeaf{signature: j.Signature}
 		n.private.keys[added.Index.node()] = j.LeafKey
 		n.private.joined = append(n.private.joined, added.Index)
 	}
@@ -244,7 +241,7 @@ func (g *Group) Merge(commit *Step) (*Step, error) {
 	base := g.state
 	g.merge(n, step)
 	g.dropPending(step)
-	if len(n.private.leaves) == 0 {
+	if g.staying(n) == 0 {
 		g.end(step)
 		return g.stage(step), nil
 	}
@@ -338,21 +335,45 @@ func (g *Group) mergeKeys(base *epochState, n *next, step *Step) {
 	})
 }
 
-// mergeLeaves replaces the set of local leaves.
+// mergeLeaves changes the set of local leaves.
 func (g *Group) mergeLeaves(n *next, step *Step) {
-	old := g.leaves
-	for i := range old {
-		if n.private.leaves[i] == nil {
+	old := make(map[LeafIndex]*localLeaf, len(n.private.changed))
+	for i, l := range n.private.changed {
+		old[i] = g.leaves[i]
+		g.setLeaf(i, l)
+		if l == nil {
 			step.delete(leafKey(i))
-		}
-	}
-	for i, l := range n.private.leaves {
-		if old[i] != l {
+		} else {
 			step.put(leafKey(i), l.signature.secret)
 		}
 	}
-	g.leaves = n.private.leaves
-	step.undo = append(step.undo, func() { g.leaves = old })
+	step.undo = append(step.undo, func() {
+		for i, l := range old {
+			g.setLeaf(i, l)
+		}
+	})
+}
+
+func (g *Group) setLeaf(i LeafIndex, l *localLeaf) {
+	if l == nil {
+		delete(g.leaves, i)
+	} else {
+		g.leaves[i] = l
+	}
+}
+
+// staying is the number of leaves that are ours after a commit.
+func (g *Group) staying(n *next) int {
+	count := len(g.leaves)
+	for i, l := range n.private.changed {
+		switch had := g.leaves[i] != nil; {
+		case had && l == nil:
+			count--
+		case !had && l != nil:
+			count++
+		}
+	}
+	return count
 }
 
 // Pending returns the step of the commit of our own that waits to be accepted, nil if there is none. Its messages

@@ -342,7 +342,9 @@ func (g *Group) enter(n *next) {
 	g.merge(n, &Step{})
 	g.steps = nil
 	g.begin(n.private.secrets)
-	g.leaves = n.private.leaves
+	for i, l := range n.private.changed {
+		g.setLeaf(i, l)
+	}
 	for i, key := range n.private.keys {
 		g.private[i] = key
 	}

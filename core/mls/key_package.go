@@ -98,7 +98,7 @@ func (k *KeyPackage) check(r *leafRules) error {
 	if err := k.LeafNode.verifySignature(r.suite, nil, 0); err != nil {
 		return err
 	}
-	return r.suite.verify(k.LeafNode.SignatureKey, "KeyPackageTBS", k.tbs(), k.Signature)
+	return r.suite.verify(k.LeafNode.SignatureKey, "KeyPackageTBS", k.Signature, k.tbs())
 }
 
 // VerifyKeyPackage validates a key package outside any group (RFC 9420 §10.1), lifetime included.

@@ -145,7 +145,7 @@ func (l *LeafNode) sign(s *suite, key *SignatureKey, groupID []byte, index LeafI
 }
 
 func (l *LeafNode) verifySignature(s *suite, groupID []byte, index LeafIndex) error {
-	return s.verify(l.SignatureKey, "LeafNodeTBS", l.tbs(groupID, index), l.Signature)
+	return s.verify(l.SignatureKey, "LeafNodeTBS", l.Signature, l.tbs(groupID, index))
 }
 
 // interner keeps one copy of what many leaves have in common: capabilities, extension data and

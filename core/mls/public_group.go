@@ -48,11 +48,17 @@ func (u usage) count(l *LeafNode, by int) {
 	}
 }
 
-// newEpochState reads what is cached out of the context.
-func newEpochState(s *suite, ctx GroupContext, t tree, confirmation []byte) (*epochState, error) {
-	st := &epochState{context: ctx, contextBytes: Marshal(&ctx), tree: t, confirmation: confirmation}
-	st.interim = s.interimTranscriptHash(ctx.ConfirmedTranscriptHash, confirmation)
+// newEpochState copies the context, so that it aliases no message, and reads out of it what is cached.
+func newEpochState(ctx *GroupContext, t tree) (*epochState, error) {
+	st := &epochState{contextBytes: Marshal(ctx), tree: t}
+	st.context.UnmarshalMLS(NewDecoder(st.contextBytes)) // what was encoded decodes again
 	return st, st.readExtensions()
+}
+
+// confirm sets the confirmation tag and with it the interim transcript hash (RFC 9420 §8.2).
+func (st *epochState) confirm(s *suite, tag []byte) {
+	st.confirmation = tag
+	st.interim = s.interimTranscriptHash(st.context.ConfirmedTranscriptHash, tag)
 }
 
 func (st *epochState) readExtensions() (err error) {
@@ -157,10 +163,11 @@ func (g *PublicGroup) load(info *GroupInfo, ratchetTree []byte) error {
 	if !bytes.Equal(t.root.hash, info.Context.TreeHash) {
 		return fmt.Errorf("%w: tree hash differs (RFC 9420 §12.4.3.1)", ErrTree)
 	}
-	st, err := newEpochState(g.suite, info.Context.clone(), t, bytes.Clone(info.ConfirmationTag))
+	st, err := newEpochState(&info.Context, t)
 	if err != nil {
 		return err
 	}
+	st.confirm(g.suite, bytes.Clone(info.ConfirmationTag))
 	if err := g.checkTree(st); err != nil {
 		return err
 	}
@@ -441,6 +448,7 @@ func (g *PublicGroup) Merge(commit *Step) (*Step, error) {
 		return nil, fmt.Errorf("%w: commit of epoch %d, group is at %d", ErrStep, commit.Epoch, g.Epoch())
 	}
 	step := &Step{Epoch: n.state.context.Epoch, Sender: commit.Sender, Commit: commit.Commit}
+	step.deletePrefix(epochPrefix(g.Epoch()))
 	g.merge(n, step)
 	return g.stage(step), nil
 }
@@ -459,6 +467,7 @@ func (g *PublicGroup) merge(n *next, step *Step) {
 	}
 	g.state, g.proposals = n.state, nil
 	step.put(keyEpoch, encodeState(n.state))
+	step.put(contextKey(n.state.context.Epoch), n.state.contextBytes)
 	oldState.tree.diff(n.state.tree, func(i nodeIndex, _, next *node) {
 		if next == nil || next.blank() {
 			step.delete(nodeKey(i))

@@ -334,8 +334,8 @@ func (w *world) shadowCommit(g *Group, m *Message, made *next) {
 			n.private.keys[i] = key
 		}
 	}
-	if l := made.private.leaves[n.committer]; l != nil {
-		n.private.leaves[n.committer] = l
+	if l := made.private.changed[n.committer]; l != nil {
+		n.private.changed[n.committer] = l
 	}
 	n.private.secrets = must(decodeSecrets(encodeSecrets(made.private.secrets)))(t)
 	n.private.secrets.encryption = bytes.Clone(made.private.secrets.encryption)
@@ -412,7 +412,9 @@ func (w *world) messages() {
 		text := []byte(fmt.Sprintf("%d in epoch %d", leaf, w.shared.Epoch()))
 		var step *Step
 		if w.shared.IsLocal(leaf) {
-			step = w.twice(func() *Step { return must(w.shared.Protect(leaf, text, Framing{AAD: []byte("aad"), Padding: w.rng.IntN(64)}))(t) })
+			step = w.twice(func() *Step {
+				return must(w.shared.Protect(leaf, text, Framing{AAD: []byte("aad"), Padding: w.rng.IntN(64)}))(t)
+			})
 			w.settle(step)
 		} else {
 			step = must(single.Protect(leaf, text, Framing{AAD: []byte("aad")}))(t)

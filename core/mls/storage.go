@@ -3,6 +3,7 @@ package mls
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"maps"
 	"math/bits"
@@ -15,7 +16,7 @@ const storageVersion = 1
 // Stored records of a group, by the first byte of their key:
 //
 //	H                     version, cipher suite
-//	E                     context, confirmation tag and tree depth of the current epoch
+//	E                     number, confirmation tag and tree depth of the current epoch
 //	N node                a node of the current tree that is not blank
 //	P position ref        a pending proposal
 //	S                     secrets of the current epoch
@@ -24,7 +25,8 @@ const storageVersion = 1
 //	U ref                 private side of an Update proposal of ours
 //	C                     the pending commit of our own
 //	X node                what is left of the safe exporter's tree
-//	e epoch H             context, depth and secrets for opening messages of an epoch
+//	e epoch C             the GroupContext of an epoch
+//	e epoch H             depth and secrets for opening messages of an epoch
 //	e epoch S node        what is left of its secret tree
 //	e epoch R leaf kind   a ratchet
 //	e epoch Q leaf kind g key of a skipped generation
@@ -50,6 +52,8 @@ func proposalKey(r ProposalRef, position int) []byte {
 }
 
 func epochPrefix(epoch uint64) []byte { return binary.BigEndian.AppendUint64([]byte{'e'}, epoch) }
+
+func contextKey(epoch uint64) []byte { return append(epochPrefix(epoch), 'C') }
 
 func epochHeaderKey(epoch uint64) []byte { return append(epochPrefix(epoch), 'H') }
 
@@ -93,8 +97,8 @@ func encodeMessageKey(k messageKey) []byte {
 }
 
 func encodeState(st *epochState) []byte {
-	e := NewEncoder(len(st.contextBytes) + 128)
-	e.Opaque(st.contextBytes)
+	e := NewEncoder(128)
+	e.Uint64(st.context.Epoch)
 	e.Opaque(st.confirmation)
 	e.Uint8(uint8(st.tree.depth))
 	e.Bool(st.reinit != nil)
@@ -118,8 +122,7 @@ func (s *epochSecrets) stored() []*[]byte {
 }
 
 func encodeEpochHeader(m *messageKeys) []byte {
-	e := NewEncoder(len(m.context) + 128)
-	e.Opaque(m.context)
+	e := NewEncoder(128)
 	e.Uint8(uint8(m.secrets.depth))
 	e.Bool(m.safeAAD)
 	e.Opaque(m.senderData)
@@ -153,6 +156,7 @@ func (g *PublicGroup) Snapshot() []Record {
 	e.Uint16(uint16(g.suite.id))
 	step.put(keyHeader, e.buf)
 	step.put(keyEpoch, encodeState(g.state))
+	step.put(contextKey(g.Epoch()), g.state.contextBytes)
 	tree{}.diff(g.state.tree, func(i nodeIndex, _, n *node) {
 		if n != nil && !n.blank() {
 			var e Encoder
@@ -214,6 +218,7 @@ func (m *messageKeys) keepLeaf(i nodeIndex, old, next *node, step *Step) {
 }
 
 func (m *messageKeys) snapshot(step *Step) {
+	step.put(contextKey(m.epoch), m.context)
 	step.put(epochHeaderKey(m.epoch), encodeEpochHeader(m))
 	for i, secret := range m.secrets.nodes {
 		step.put(secretKey(m.epoch, i), secret)
@@ -235,6 +240,7 @@ func (g *Group) encodePending() []byte {
 	e.Uint32(uint32(n.committer))
 	e.Bool(n.external)
 	e.Opaque(encodeState(n.state))
+	e.Opaque(n.state.contextBytes)
 	e.Vector(func(e *Encoder) {
 		n.base.tree.diff(n.state.tree, func(i nodeIndex, _, next *node) {
 			e.Uint32(uint32(i))
@@ -263,10 +269,12 @@ func (g *Group) encodePending() []byte {
 		}
 	})
 	e.Vector(func(e *Encoder) {
-		for _, i := range slices.Sorted(maps.Keys(n.private.leaves)) {
-			if l := n.private.leaves[i]; g.leaves[i] != l {
-				e.Uint32(uint32(i))
+		for _, i := range slices.Sorted(maps.Keys(n.private.changed)) {
+			e.Uint32(uint32(i))
+			if l := n.private.changed[i]; l != nil {
 				e.Opaque(l.signature.secret)
+			} else {
+				e.Opaque(nil)
 			}
 		}
 	})
@@ -350,7 +358,7 @@ func (l *loader) public() (*PublicGroup, error) {
 		}
 		nodes[i] = n
 	}
-	st, err := decodeState(l.suite, l.records[string(keyEpoch)], func(depth int) (tree, error) {
+	st, err := decodeState(l.suite, l.records[string(keyEpoch)], l.context, func(depth int) (tree, error) {
 		if depth != smallestDepth(nodes) {
 			return tree{}, fmt.Errorf("%w: nodes do not make a tree of depth %d", ErrStorage, depth)
 		}
@@ -411,10 +419,13 @@ func assembleMap(nodes map[nodeIndex]*node, first LeafIndex, level int) *node {
 	return n
 }
 
+// context returns the stored GroupContext of an epoch.
+func (l *loader) context(epoch uint64) []byte { return l.records[string(contextKey(epoch))] }
+
 // decodeState reads an epoch's public state; build makes the tree, whose hash must be the stored one.
-func decodeState(s *suite, data []byte, build func(depth int) (tree, error)) (*epochState, error) {
+func decodeState(s *suite, data []byte, context func(epoch uint64) []byte, build func(depth int) (tree, error)) (*epochState, error) {
 	d := NewDecoder(data)
-	contextBytes, confirmation, depth := d.Opaque(), d.Opaque(), int(d.Uint8())
+	epoch, confirmation, depth := d.Uint64(), d.Opaque(), int(d.Uint8())
 	var reinit *ReInit
 	if d.Bool() {
 		reinit = new(ReInit)
@@ -427,8 +438,11 @@ func decodeState(s *suite, data []byte, build func(depth int) (tree, error)) (*e
 		return nil, storageError("epoch", err)
 	}
 	var ctx GroupContext
-	if err := Unmarshal(bytes.Clone(contextBytes), &ctx); err != nil {
+	if err := Unmarshal(context(epoch), &ctx); err != nil {
 		return nil, storageError("context", err)
+	}
+	if ctx.Epoch != epoch {
+		return nil, fmt.Errorf("%w: context of another epoch", ErrStorage)
 	}
 	t, err := build(depth)
 	if err != nil {
@@ -437,10 +451,11 @@ func decodeState(s *suite, data []byte, build func(depth int) (tree, error)) (*e
 	if !bytes.Equal(t.root.hash, ctx.TreeHash) {
 		return nil, fmt.Errorf("%w: tree and context differ", ErrStorage)
 	}
-	st, err := newEpochState(s, ctx, t, bytes.Clone(confirmation))
+	st, err := newEpochState(&ctx, t)
 	if err != nil {
 		return nil, storageError("context", err)
 	}
+	st.confirm(s, bytes.Clone(confirmation))
 	st.reinit = reinit
 	return st, nil
 }
@@ -556,8 +571,9 @@ func (l *loader) epochRecord(epochs map[uint64]*messageKeys, key, value []byte) 
 	kind, rest := key[9], NewDecoder(key[10:])
 	d := NewDecoder(value)
 	switch kind {
+	case 'C':
+		m.context = bytes.Clone(d.Raw(len(value)))
 	case 'H':
-		m.context = bytes.Clone(d.Opaque())
 		if m.secrets.depth = int(d.Uint8()); m.secrets.depth > maxDepth {
 			d.Failf("tree depth %d", m.secrets.depth)
 		}
@@ -595,7 +611,7 @@ func (m *messageKeys) loaded(id ratchetID) *ratchet {
 // epochs puts the epochs' message keys in order and rebuilds the past trees, newest first.
 func (l *loader) epochs(g *Group, epochs map[uint64]*messageKeys) error {
 	for _, m := range epochs {
-		if m.context == nil {
+		if m.context == nil || m.senderData == nil {
 			return fmt.Errorf("%w: epoch %d has no header", ErrStorage, m.epoch)
 		}
 		for _, r := range m.ratchets {
@@ -662,7 +678,7 @@ func (l *loader) pending(g *Group, data []byte) (*pendingCommit, error) {
 	epoch := d.Uint64()
 	n := &next{base: g.state, committer: LeafIndex(d.Uint32()), external: d.Bool()}
 	p.next = n
-	state := d.Opaque()
+	state, context := d.Opaque(), d.Opaque()
 	changes := make(map[nodeIndex]*node)
 	d.Vector(func(d *Decoder) {
 		i := nodeIndex(d.Uint32())
@@ -678,22 +694,19 @@ func (l *loader) pending(g *Group, data []byte) (*pendingCommit, error) {
 	})
 	added := decodeIndices(d)
 	n.removed, n.updated = decodeIndices(d), decodeIndices(d)
-	n.private = &nextSecrets{keys: make(map[nodeIndex][]byte), leaves: make(map[LeafIndex]*localLeaf)}
+	n.private = &nextSecrets{keys: make(map[nodeIndex][]byte), changed: make(map[LeafIndex]*localLeaf)}
 	n.private.joined, n.private.left = decodeIndices(d), decodeIndices(d)
 	d.Vector(func(d *Decoder) { n.private.keys[nodeIndex(d.Uint32())] = d.Opaque() })
-	for i, leaf := range g.leaves {
-		if !slices.Contains(n.private.left, i) {
-			n.private.leaves[i] = leaf
-		}
-	}
 	var bad error
 	d.Vector(func(d *Decoder) {
-		i := LeafIndex(d.Uint32())
-		signature, err := l.suite.sig.parse(d.Opaque())
-		if err != nil {
-			bad = err
+		i, secret := LeafIndex(d.Uint32()), d.Opaque()
+		if len(secret) == 0 {
+			n.private.changed[i] = nil
+			return
 		}
-		n.private.leaves[i] = &localLeaf{signature: signature}
+		signature, err := l.suite.sig.parse(secret)
+		bad = errors.Join(bad, err)
+		n.private.changed[i] = &localLeaf{signature: signature}
 	})
 	secrets, encryption, appExport := d.Opaque(), d.Opaque(), d.Opaque()
 	if err := d.Finish(); err != nil || bad != nil || epoch != g.Epoch() {
@@ -704,11 +717,11 @@ func (l *loader) pending(g *Group, data []byte) (*pendingCommit, error) {
 		return nil, err
 	}
 	n.private.secrets.encryption, n.private.secrets.appExport = encryption, appExport
-	n.state, err = decodeState(l.suite, state, func(depth int) (tree, error) { return g.changedTree(changes, depth) })
+	n.state, err = decodeState(l.suite, state, func(uint64) []byte { return context }, func(depth int) (tree, error) { return g.changedTree(changes, depth) })
 	if err != nil {
 		return nil, err
 	}
-	if err := checkLocal(n.state.tree, n.private.leaves); err != nil {
+	if err := checkLocal(n.state.tree, n.private.changed); err != nil {
 		return nil, err
 	}
 	for _, r := range n.proposals {
@@ -750,6 +763,9 @@ func (g *Group) changedTree(changes map[nodeIndex]*node, depth int) (tree, error
 // checkLocal verifies that local leaves are in the tree with their keys.
 func checkLocal(t tree, leaves map[LeafIndex]*localLeaf) error {
 	for i, l := range leaves {
+		if l == nil {
+			continue
+		}
 		if leaf := t.leaf(i); leaf == nil || !bytes.Equal(leaf.SignatureKey, l.signature.public) {
 			return fmt.Errorf("%w: local leaf %d is not in the tree", ErrStorage, i)
 		}

@@ -192,12 +192,12 @@ func checkCryptoBasics(t *testing.T, s *suite, v *cryptoBasics) {
 	same(t, "ExpandWithLabel", s.expand(v.Expand.Secret, v.Expand.Label, v.Expand.Context, v.Expand.Length), v.Expand.Out)
 	same(t, "DeriveSecret", s.derive(v.Derive.Secret, v.Derive.Label), v.Derive.Out)
 	same(t, "DeriveTreeSecret", s.deriveTree(v.DeriveTree.Secret, v.DeriveTree.Label, v.DeriveTree.Generation, v.DeriveTree.Length), v.DeriveTree.Out)
-	if err := s.verify(v.Sign.Pub, v.Sign.Label, v.Sign.Content, v.Sign.Signature); err != nil {
+	if err := s.verify(v.Sign.Pub, v.Sign.Label, v.Sign.Signature, v.Sign.Content); err != nil {
 		t.Error(err)
 	}
 	key := vectorKey(t, s, v.Sign.Priv)
 	signature := must(s.sign(key, v.Sign.Label, v.Sign.Content))(t)
-	if err := s.verify(v.Sign.Pub, v.Sign.Label, v.Sign.Content, signature); err != nil {
+	if err := s.verify(v.Sign.Pub, v.Sign.Label, signature, v.Sign.Content); err != nil {
 		t.Error(err)
 	}
 	ct := HPKECiphertext{v.Encrypt.KEMOutput, v.Encrypt.Ciphertext}
@@ -518,7 +518,7 @@ func checkProtection(t *testing.T, s *suite, v *protectionVector) {
 		if err := a.verify(s, v.SignaturePub, g.state.contextBytes); err != nil {
 			t.Error(err)
 		}
-		same(t, what+" tag", s.mac(v.MembershipKey, a.tbm(g.state.contextBytes)), m.Public.MembershipTag)
+		same(t, what+" tag", a.membershipTag(s, v.MembershipKey, g.state.contextBytes), m.Public.MembershipTag)
 		same(t, what, body(a), want)
 	}
 	public("proposal_pub", v.ProposalPub, v.Proposal)
@@ -625,7 +625,8 @@ func (v *treekemVector) group(t *testing.T, s *suite, which int) *Group {
 	ctx := GroupContext{Version: MLS10, CipherSuite: s.id, GroupID: v.GroupID, Epoch: v.Epoch, TreeHash: tr.root.hash,
 		ConfirmedTranscriptHash: v.ConfirmedTranscriptHash}
 	g := &Group{PublicGroup: PublicGroup{cfg: &Config{}, suite: s, keys: map[keyID]struct{}{}}}
-	g.state = must(newEpochState(s, ctx, tr, make([]byte, s.nh)))(t)
+	g.state = must(newEpochState(&ctx, tr))(t)
+	g.state.confirm(s, make([]byte, s.nh))
 	g.state.usage = newUsage()
 	g.state.usage.credentials[CredentialBasic] = tr.members()
 	if err := errors.Join(tr.checkParentHashes(s), g.indexKeys(tr)); err != nil {

@@ -46,7 +46,7 @@ func (g *GroupInfo) sign(s *suite, key *SignatureKey) (err error) {
 }
 
 func (g *GroupInfo) verify(s *suite, public []byte) error {
-	return s.verify(public, "GroupInfoTBS", g.tbs(), g.Signature)
+	return s.verify(public, "GroupInfoTBS", g.Signature, g.tbs())
 }
 
 // externalPub returns the key for external commits.
