@@ -58,7 +58,7 @@ func (s *session) enterRoom(ctx context.Context, name string, via []string) (id.
 	switch code := homeserver.Code(err); {
 	case code == "M_FORBIDDEN":
 		return "", adapter.Gone(fmt.Errorf("%s may not join the room %s: invite it there: %w", s.hs.Names.Self, name, said))
-	case code == "M_NOT_FOUND", code == "M_INVALID_PARAM", code == "M_UNKNOWN" && homeserver.Status(err) == http.StatusNotFound:
+	case code != "" && (homeserver.Status(err) == http.StatusNotFound || homeserver.Status(err) == http.StatusBadRequest):
 		return "", fmt.Errorf("matrix: there is no room %s, or no server that knows it: %w", name, errors.Join(adapter.ErrNotFound, said))
 	}
 	return "", said

@@ -129,8 +129,8 @@ func (a *Adapter) Find(ctx context.Context, address string) ([]adapter.Person, e
 	}
 	var profile native.Fields
 	err = homeserver.Request(ctx, s.hs.Bot(), http.MethodGet, mautrix.ClientURLPath{"v3", "profile", user}, nil, nil, &profile)
-	switch homeserver.Code(err) {
-	case "M_NOT_FOUND", "M_FORBIDDEN":
+	switch homeserver.Status(err) {
+	case http.StatusNotFound, http.StatusForbidden, http.StatusBadRequest:
 		return nil, fmt.Errorf("matrix: %s: %w", user, errors.Join(adapter.ErrNotFound, homeserver.Plain(err)))
 	}
 	if err != nil {

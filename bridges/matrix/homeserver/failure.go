@@ -49,7 +49,7 @@ func Failed(what string, err error) error {
 		return adapter.NotDelivered(fmt.Errorf("%w: %w", adapter.ErrAccount, said))
 	case "M_EXCLUSIVE":
 		return adapter.NotDelivered(fmt.Errorf("%w: the registration does not cover this user id, run account setup: %w", adapter.ErrAccount, said))
-	case "M_FORBIDDEN", "M_TOO_LARGE", "M_BAD_JSON", "M_NOT_JSON", "M_INVALID_PARAM", "M_UNRECOGNIZED", "M_CANNOT_LEAVE_SERVER_NOTICE_ROOM":
+	case "M_FORBIDDEN", "M_TOO_LARGE", "M_BAD_JSON", "M_NOT_JSON", "M_INVALID_PARAM", "M_UNRECOGNIZED", "M_BAD_STATE":
 		return adapter.Refused(said)
 	case "M_NOT_FOUND":
 		return adapter.Gone(said)

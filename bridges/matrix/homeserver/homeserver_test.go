@@ -148,7 +148,7 @@ func TestFailed(t *testing.T) {
 
 const (
 	plainRoom     = `200 [{"type":"m.room.name","state_key":"","content":{"name":"N"}},{"type":"m.room.member","state_key":"@bot:hs.test","content":{"membership":"join"}},7]`
-	encryptedRoom = `200 [{"type":"m.room.encryption","state_key":"","content":{"algorithm":"m.megolm.v1.aes-sha2"}}]`
+	encryptedRoom = `200 [{"type":"m.room.member","state_key":"@bot:hs.test","content":{"membership":"join"}},{"type":"m.room.encryption","state_key":"","content":{"algorithm":"m.megolm.v1.aes-sha2"}}]`
 )
 
 // TestEncrypted: nothing may be sent into a room that is encrypted, or of which that is not known.
@@ -158,6 +158,7 @@ func TestEncrypted(t *testing.T) {
 		"GET v3/rooms/!later/state": {plainRoom}, "GET v3/rooms/!later/state/m.room.encryption": {`404 {"errcode":"M_NOT_FOUND"}`, `200 {"algorithm":"x"}`},
 		"GET v3/rooms/!gone/state": {`403 {"errcode":"M_FORBIDDEN","error":"not there"}`},
 		"GET v3/rooms/!odd/state":  {`502 {}`, plainRoom},
+		"GET v3/rooms/!left/state": {`200 [{"type":"m.room.member","state_key":"@bot:hs.test","content":{"membership":"leave"}}]`},
 	})
 	s := f.server(t)
 	check := func(room adapter.Conversation, want error) {
@@ -171,6 +172,7 @@ func TestEncrypted(t *testing.T) {
 	check("!plain", nil)
 	check("!secret", adapter.ErrGone)
 	check("!gone", adapter.ErrGone)
+	check("!left", adapter.ErrGone)
 	check("!odd", adapter.ErrNotDelivered)
 	check("!odd", nil)
 	s.Room("!plain").SetEncrypted()
@@ -205,7 +207,7 @@ func TestSpeaker(t *testing.T) {
 		"POST v3/rooms/!closed/join":                   {`403 {"errcode":"M_FORBIDDEN"}`},
 		"POST v3/rooms/!closed/invite":                 {`403 {"errcode":"M_FORBIDDEN","error":"no power"}`},
 		"GET v3/rooms/!closed/state":                   {plainRoom},
-		"GET v3/rooms/!banned/state":                   {`200 [{"type":"m.room.member","state_key":"` + user + `","content":{"membership":"ban"}}]`},
+		"GET v3/rooms/!banned/state":                   {`200 [{"type":"m.room.member","state_key":"@bot:hs.test","content":{"membership":"join"}},{"type":"m.room.member","state_key":"` + user + `","content":{"membership":"ban"}}]`},
 		"POST v3/rooms/!banned/join":                   {`403 {"errcode":"M_FORBIDDEN"}`},
 		"POST v3/rooms/!banned/invite":                 {`403 {"errcode":"M_FORBIDDEN"}`},
 		"GET v3/profile/@mimi_u_a.example_bob:hs.test": {`429 {"errcode":"M_LIMIT_EXCEEDED","retry_after_ms":10}`},

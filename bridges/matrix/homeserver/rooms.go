@@ -179,7 +179,16 @@ func (s *Server) Load(ctx context.Context, r *Room) error {
 		return s.notThere(ctx, r, err)
 	}
 	s.learn(r, agent, raw)
+	if r.Member(agent).Membership != native.Joined { // who has left may still read what was there then
+		r.Forget()
+		return adapter.Gone(s.absent(r, errors.New("left or removed")))
+	}
 	return nil
+}
+
+// absent says that we are not in a room.
+func (s *Server) absent(r *Room, why error) error {
+	return fmt.Errorf("matrix: %s is not in the room %s, or it does not exist: invite %s: %w", s.Names.Self, r.ID, s.Names.Self, why)
 }
 
 // notThere explains why a room cannot be read. Reading shows nothing to anybody, so it is certain that nothing was shown.
@@ -187,7 +196,7 @@ func (s *Server) notThere(ctx context.Context, r *Room, err error) error {
 	err = s.Check(ctx, Failed("reading the room "+string(r.ID), err))
 	switch {
 	case errors.Is(err, adapter.ErrRefused), errors.Is(err, adapter.ErrGone):
-		return adapter.Gone(fmt.Errorf("%s is not in the room %s, or it does not exist: invite %s: %w", s.Names.Self, r.ID, s.Names.Self, err))
+		return adapter.Gone(s.absent(r, err))
 	case errors.Is(err, adapter.ErrNotDelivered):
 		return err
 	}
