@@ -85,8 +85,8 @@ func (t ExtensionType) places() place {
 		return inLeafNode
 	case ExtRatchetTree, ExtExternalPub:
 		return inGroupInfo
-	case ExtRequiredCapabilities, ExtExternalSenders:
-		return inGroupContext
+	case ExtRequiredCapabilities, ExtExternalSenders: // implementations repeat them in the GroupInfo, where they mean nothing
+		return inGroupContext | inGroupInfo
 	}
 	return inKeyPackage | inLeafNode | inGroupContext | inGroupInfo
 }
