@@ -1,4 +1,5 @@
-// Bench prints what implementations of MLS cost in processor time, one table per suite and GroupContext. make bench-mls runs it.
+// Bench prints what the operations of MLS cost in processor time, one table per suite and GroupContext: our engine with
+// one shared state for all local leaves, the floor of the cryptography alone, and mls-go with a state for each. make bench-mls runs it.
 package main
 
 import (
@@ -11,42 +12,53 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"mimigate/core/mls"
 	"mimigate/core/mls/interop"
 )
 
-// A participant of a room is about this many bytes of the GroupContext.
-const participantBytes = 58
+const (
+	participantBytes = 58     // of the GroupContext for each participant of a room, about
+	participantList  = 0x0022 // component participant_list (mimi-room-policy-04)
+)
 
 func main() {
-	members := flag.Int("members", 1000, "members of the measured group")
+	members := flag.Int("members", 1000, "members of the measured group; all but one are local leaves")
+	large := flag.Bool("large", false, "also groups of 10,000 and 30,000 members, once")
+	peers := flag.Bool("peers", true, "also mls-go")
 	flag.Parse()
-	if err := run(context.Background(), os.Stdout, *members); err != nil {
+	if err := run(context.Background(), os.Stdout, *members, *large, *peers); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, out io.Writer, members int) error {
-	implementations := []interop.Implementation{interop.MLSGo{}}
-	// Extension type 1 stands in for the participant list: any other would be refused by mls-go.
-	list := interop.Extension{Type: 1, Data: bytes.Repeat([]byte{'p'}, participantBytes*members)}
+func run(ctx context.Context, out io.Writer, members int, large, peers bool) error {
 	for _, suite := range []interop.Suite{interop.X25519AES128, interop.P256AES128} {
-		for _, extensions := range [][]interop.Extension{nil, {list}} {
-			fmt.Fprintf(out, "\n%s, %d members with a state each, %d bytes of extensions in the GroupContext\n", suite.Name, members, size(extensions))
-			table := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-			fmt.Fprintln(table, "\tadd all\tjoin\tcommit\tprocess\twarm commit\tsend\treceive\tcommit B\tWelcome B\tstate B\t")
-			for _, implementation := range implementations {
-				f, err := interop.Measure(ctx, implementation, suite, members, extensions...)
+		for _, full := range []bool{false, true} {
+			var list []interop.Extension
+			if full { // mls-go refuses app_data_dictionary, but takes an application_id of the same size
+				list = []interop.Extension{{Type: uint16(mls.ExtApplicationID), Data: bytes.Repeat([]byte{'p'}, participantBytes*members)}}
+			}
+			fmt.Fprintf(out, "\n## %s, %d members, %d bytes of participant list in the GroupContext\n\n", suite.Name, members, size(list))
+			var theirs *interop.Figures
+			if peers {
+				f, err := interop.Measure(ctx, interop.MLSGo{}, suite, members, list...)
 				if err != nil {
 					return err
 				}
-				fmt.Fprintf(table, "%s\t%v\t%v\t%v\t%v\t%v\t%v\t%v\t%d\t%d\t%d\t\n", implementation.Name(), short(f.AddAll), short(f.Join), short(f.Commit),
-					short(f.ProcessCommit), short(f.WarmCommit), short(f.Send), short(f.Receive), f.CommitBytes, f.WelcomeBytes, f.StateBytes)
+				theirs = &f
 			}
-			if err := table.Flush(); err != nil {
+			if err := table(out, mls.CipherSuite(suite.Code), members, list, theirs); err != nil {
 				return err
 			}
 		}
+	}
+	if err := growth(out); err != nil {
+		return err
+	}
+	memory(out, large)
+	if large {
+		return scale(out)
 	}
 	return nil
 }
@@ -58,6 +70,23 @@ func size(extensions []interop.Extension) (n int) {
 	return n
 }
 
+// row is one operation: ours, the floor, mls-go for one member and what that makes for every local leaf.
+type row struct {
+	name        string
+	ours, floor time.Duration
+	theirs      time.Duration
+	times       int // how often a state per leaf has to do it
+}
+
+func (r row) print(w io.Writer) {
+	theirs, ratio := "-", "-"
+	if r.theirs > 0 {
+		all := r.theirs * time.Duration(r.times)
+		theirs, ratio = short(all).String(), fmt.Sprintf("%.1f", float64(all)/float64(r.ours))
+	}
+	fmt.Fprintf(w, "%s\t%v\t%v\t%.2f\t%s\t%s\t\n", r.name, short(r.ours), short(r.floor), float64(r.ours)/float64(r.floor), theirs, ratio)
+}
+
 // short rounds to three digits or so.
 func short(d time.Duration) time.Duration {
 	switch {
@@ -67,4 +96,93 @@ func short(d time.Duration) time.Duration {
 		return d.Round(10 * time.Microsecond)
 	}
 	return d.Round(100 * time.Nanosecond)
+}
+
+// table measures every operation at one size.
+func table(out io.Writer, suite mls.CipherSuite, n int, list []interop.Extension, theirs *interop.Figures) error {
+	f, err := newFloor(suite == mls.P256AES128)
+	if err != nil {
+		return err
+	}
+	if theirs == nil {
+		theirs = new(interop.Figures)
+	}
+	var xs mls.Extensions
+	for _, x := range list {
+		xs = append(xs, mls.AppDataDictionary{{ID: participantList, Data: x.Data}}.Extension())
+	}
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(w, "operation\tours\tfloor\tours/floor\tmls-go, all\tmls-go/ours\t")
+	r := newRoom(suite, n, xs, true)
+	content := messageBytes + 70
+	row{"send", best(5, 200, func() { r.send() }), best(5, 200, f.send(r.tbs(), content)), theirs.Send, 1}.print(w)
+	row{fmt.Sprintf("receive, %d local leaves", n-1), each(5, r.foreignMessages(1000), r.receive), best(5, 200, f.receive(r.tbs(), content)), theirs.Receive, n - 1}.print(w)
+	sends, floorSends := allocations(200, func() { r.send() }), allocations(200, f.send(r.tbs(), content))
+	messages := r.foreignMessages(200)
+	receives := allocations(200, func() { r.receive(messages[0]); messages = messages[1:] })
+	counted := fmt.Sprintf("\nallocations: send %d (primitives %d), receive %d (primitives %d)\n", sends, floorSends, receives, allocations(200, f.receive(r.tbs(), content)))
+	processRow(f, r, n, theirs).print(w)
+	warmRow(f, r, n, theirs).print(w)
+	for _, row := range addAndJoin(f, suite, n, xs, theirs) {
+		row.print(w)
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprint(out, counted)
+	return nil
+}
+
+func processRow(f *floor, r *room, n int, theirs *interop.Figures) row {
+	var sample []byte
+	ours := time.Duration(1<<63 - 1)
+	for range 8 {
+		data := r.foreignStep()
+		sample = data
+		ours = min(ours, best(1, 1, func() { r.process(data) }))
+	}
+	return row{fmt.Sprintf("process one commit, %d local leaves", n-1), ours, best(8, 1, f.process(depth(n), r.context(), len(sample), 320)), theirs.ProcessCommit, n - 1}
+}
+
+func warmRow(f *floor, r *room, n int, theirs *interop.Figures) row {
+	var sample *mls.Step
+	leaf := mls.LeafIndex(0)
+	work := func() {
+		sample = r.commit(leaf, mls.CommitOptions{})
+		leaf = (leaf + 2) % mls.LeafIndex(n-2)
+	}
+	ours := best(5, 3, work)
+	return row{"commit, warm tree", ours, best(5, 3, f.commit(depth(n), depth(n), r.context(), len(sample.Message), 320)), theirs.WarmCommit, 1}
+}
+
+// addAndJoin adds n-1 members in one commit and joins by its Welcome, once with one leaf and once with half of them.
+func addAndJoin(f *floor, suite mls.CipherSuite, n int, xs mls.Extensions, theirs *interop.Figures) []row {
+	r := &room{cfg: &mls.Config{Suites: mls.DefaultSuites()}, suite: suite, xs: xs}
+	people := r.members(n-1, "person")
+	o := mls.CommitOptions{WelcomeTree: true}
+	for _, j := range people {
+		o.Proposals = append(o.Proposals, mls.Proposal{Type: mls.ProposalAdd, Add: &j.KeyPackage})
+	}
+	var step *mls.Step
+	ours := best(3, 1, func() {
+		creator, err := mls.NewGroup(r.cfg, []byte("mimi://gateway.example/g/room"), xs, r.members(1, "gateway")[0])
+		must(err)
+		r.gateway = creator
+		step = r.commit(0, o)
+	})
+	join := func(own []*mls.JoinSecrets) func() {
+		return func() {
+			_, err := mls.JoinWelcome(r.cfg, step.Welcome, mls.JoinOptions{Own: own})
+			must(err)
+		}
+	}
+	leaf, keyPackage := len(mls.Marshal(&people[0].KeyPackage.LeafNode)), len(mls.Marshal(&people[0].KeyPackage))
+	groupInfo := len(step.Welcome.EncryptedGroupInfo)
+	floorAdd := best(3, 1, f.addAll(n-1, r.context(), len(step.Message), leaf, keyPackage, groupInfo))
+	one := best(3, 1, join(people[:1]))
+	half := best(3, 1, join(people[:n/2]))
+	return []row{
+		{fmt.Sprintf("add %d members in one commit", n-1), ours, floorAdd, theirs.AddAll, 1},
+		{fmt.Sprintf("join, %d leaves by one Welcome (floor: one leaf's join)", n/2), half, one, theirs.Join, n / 2},
+	}
 }
