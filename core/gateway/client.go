@@ -1,0 +1,110 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"mimigate/core/config"
+)
+
+const (
+	// socketFile is where the gateway listens, in the store's directory, for the other subcommands of the same user: HTTP with JSON.
+	socketFile = "mimigate.sock"
+	answerMax  = 16 << 20 // octets
+)
+
+// ErrNotRunning: no gateway runs on the store.
+var ErrNotRunning = errors.New("mimigate does not run on this store")
+
+// Client asks the gateway that runs on a store. It implements Inspector.
+type Client struct{ http *http.Client }
+
+var _ Inspector = (*Client)(nil)
+
+// Dial connects to the gateway that runs on the store in a directory. The error wraps ErrNotRunning where none does.
+func Dial(ctx context.Context, dir string) (*Client, error) {
+	path := filepath.Join(dir, socketFile)
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "unix", path)
+	}
+	conn, err := dial(ctx, "", "")
+	switch {
+	case errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ENOTDIR):
+		return nil, fmt.Errorf("%w (%s); start it with \"mimigate serve\"", ErrNotRunning, dir)
+	case errors.Is(err, os.ErrPermission):
+		return nil, fmt.Errorf("the gateway on %s runs as another user: do this as that user", dir)
+	case err != nil:
+		return nil, fmt.Errorf("gateway: %w", err)
+	}
+	if err := conn.Close(); err != nil {
+		return nil, fmt.Errorf("gateway: %w", err)
+	}
+	return &Client{&http.Client{Transport: &http.Transport{DialContext: dial}}}, nil
+}
+
+// Status returns how the gateway does.
+func (c *Client) Status(ctx context.Context) (s Status, err error) {
+	return s, c.ask(ctx, http.MethodGet, "/status", nil, &s)
+}
+
+// Connected implements Inspector. An account that waits for somebody to act is tried again at once.
+func (c *Client) Connected(ctx context.Context, account string) error {
+	return c.ask(ctx, http.MethodPost, "/connected", url.Values{"account": {account}}, &struct{}{})
+}
+
+// Conversations implements Inspector.
+func (c *Client) Conversations(ctx context.Context, account string) (list []Listing, err error) {
+	return list, c.ask(ctx, http.MethodGet, "/conversations", url.Values{"account": {account}}, &list)
+}
+
+// Open implements Inspector.
+func (c *Client) Open(ctx context.Context, chat config.Chat) (o Opened, err error) {
+	return o, c.ask(ctx, http.MethodPost, "/open", url.Values{"account": {chat.Account}, "chat": {chat.ID}}, &o)
+}
+
+// Close implements Inspector.
+func (c *Client) Close() error {
+	c.http.CloseIdleConnections()
+	return nil
+}
+
+func (c *Client) ask(ctx context.Context, method, path string, q url.Values, into any) error {
+	r, err := http.NewRequestWithContext(ctx, method, "http://mimigate"+path+"?"+q.Encode(), nil)
+	if err != nil {
+		return fmt.Errorf("gateway: %w", err)
+	}
+	resp, err := c.http.Do(r)
+	if err != nil {
+		return fmt.Errorf("asking the gateway: %w", err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, answerMax))
+	if err != nil {
+		return fmt.Errorf("asking the gateway: %w", err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		return errors.New(string(trimLine(body)))
+	}
+	if err := json.Unmarshal(body, into); err != nil {
+		return fmt.Errorf("the gateway's answer: %w", err)
+	}
+	return nil
+}
+
+// trimLine takes off the line's end that http.Error adds.
+func trimLine(b []byte) []byte {
+	if n := len(b); n > 0 && b[n-1] == '\n' {
+		return b[:n-1]
+	}
+	return b
+}

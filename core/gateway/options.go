@@ -1,0 +1,61 @@
+// Package gateway wires the other packages to one provider and runs it: the store, the accounts on the networks, the router, the MLS
+// members, and the roles of hub and follower. [Inspect] and [Dial] are for the other subcommands, which ask the gateway that runs.
+package gateway
+
+import (
+	"crypto/rand"
+	"log/slog"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"mimigate/core/adapter"
+	"mimigate/core/config"
+	"mimigate/core/mls"
+	"mimigate/core/uri"
+)
+
+// Options are what a gateway is made of.
+type Options struct {
+	Config *config.Config
+	// Drivers are the networks that accounts may be on, by name.
+	Drivers map[string]adapter.Driver
+	Log     *slog.Logger // nil: none
+}
+
+func (o Options) log() *slog.Logger {
+	if o.Log == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return o.Log
+}
+
+// surroundings returns what a driver is given for an account; its State is still missing.
+func (o Options) surroundings(c config.Account, provider uri.Provider) adapter.Account {
+	return adapter.Account{
+		ID: c.ID, Provider: provider, Language: o.Config.Provider.Language, Config: c.Config,
+		Dir: filepath.Join(o.Config.Provider.Store, "accounts", c.ID),
+		Log: o.log().With("account", c.ID),
+	}
+}
+
+// Suites are the MLS cipher suites that a configuration may name, with their numbers (RFC 9420 §17.1).
+func Suites() map[string]uint16 {
+	all := mls.DefaultSuites()
+	names := make(map[string]uint16, len(all))
+	for _, id := range slices.Sorted(maps.Keys(all)) {
+		names[all.Name(id)] = uint16(id)
+	}
+	return names
+}
+
+// localOnly returns a domain for a provider without one, which has no peers: one that never resolves (RFC 6761 §6.4), and that no other
+// gateway has, so that two of them in one native conversation know their events apart.
+func localOnly() uri.Provider {
+	p, err := uri.NewProvider(strings.ToLower(rand.Text()) + ".invalid")
+	if err != nil {
+		panic("gateway: " + err.Error()) // 26 letters and digits
+	}
+	return p
+}
