@@ -105,14 +105,15 @@ func (g *PublicGroup) applyExtensions(d *draft) error {
 	}
 	xs, err := applyAppData(g.cfg, d.context.Extensions, d.proposals)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", ErrProposal, err)
+	}
+	st := epochState{context: d.context}
+	st.context.Extensions = xs
+	if err := st.readExtensions(); err != nil {
+		return fmt.Errorf("%w: %w (RFC 9420 §12.1.7)", ErrProposal, err)
 	}
 	d.context.Extensions = xs
-	required, err := d.context.required()
-	if err != nil {
-		return err
-	}
-	d.rules = &leafRules{suite: g.suite, config: g.cfg, context: &d.context, required: required}
+	d.rules = &leafRules{suite: g.suite, config: g.cfg, context: &d.context, required: st.required}
 	return nil
 }
 

@@ -272,6 +272,9 @@ func (b *committing) makePath() (commitSecret []byte, err error) {
 		if d.committer, err = d.edit.add(leaf); err != nil {
 			return nil, err
 		}
+		if err := g.checkResync(d, leaf); err != nil {
+			return nil, err
+		}
 	} else {
 		d.edit.setLeaf(d.committer, leaf)
 	}

@@ -48,7 +48,11 @@ func (g *PublicGroup) checkProposal(r *ResolvedProposal, rules *leafRules, signa
 func checkProposalSender(r *ResolvedProposal) error {
 	t := r.Proposal.Type
 	switch r.Sender.Type {
-	case SenderMember, SenderNewMemberCommit:
+	case SenderMember:
+		if t != ProposalExternalInit { // RFC 9420 §12.1.6
+			return nil
+		}
+	case SenderNewMemberCommit:
 		return nil
 	case SenderExternal:
 		switch t {

@@ -91,6 +91,9 @@ func (t tree) members() int {
 
 // leaf returns the leaf node at i, nil when blank or outside.
 func (t tree) leaf(i LeafIndex) *LeafNode {
+	if uint64(i) >= uint64(t.size()) { // before i.node() can overflow
+		return nil
+	}
 	if n := t.at(i.node()); n != nil {
 		return n.leaf
 	}
