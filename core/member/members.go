@@ -1,0 +1,362 @@
+package member
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"mimigate/core/content"
+	"mimigate/core/mimi"
+	"mimigate/core/mls"
+	"mimigate/core/policy"
+	"mimigate/core/room"
+	"mimigate/core/uri"
+)
+
+// Errors of the calls of [Members].
+var (
+	// ErrNoRoom: none of our people is in the room.
+	ErrNoRoom = errors.New("member: not in the room")
+	// ErrNotParticipant: the sender is not in the room, and was not asked to be.
+	ErrNotParticipant = errors.New("member: the sender is not in the room")
+	// ErrUser: the address cannot be one of our people's: it is another provider's, or not of one segment.
+	ErrUser = errors.New("member: not one of our people")
+)
+
+// Peers finds the hub of a room. joins says that it is in this very process: a call joins the caller's unit then.
+type Peers interface {
+	Hub(of uri.Provider) (hub mimi.Hub, joins bool, err error)
+	KeyMaterial(by uri.Provider) (mimi.KeyMaterial, error)
+}
+
+// Founder is the hub of our own rooms.
+type Founder interface {
+	// Sender returns how it stands in external_senders and as franking_agent of a room with a cipher suite.
+	Sender(ctx context.Context, suite mls.CipherSuite) (mls.ExternalSender, error)
+	// Create hosts a room that we have made.
+	Create(ctx context.Context, room uri.Room, info *mls.GroupInfo, tree []byte) error
+}
+
+// Consent says whether one of our people lets somebody elsewhere bring them into a room; room is zero for no room in particular.
+type Consent interface {
+	Consents(ctx context.Context, target, requester uri.User, room uri.Room) (bool, error)
+}
+
+// Config is what Members need.
+type Config struct {
+	Provider uri.Provider
+	Store    Store
+	Peers    Peers
+	Founder  Founder
+	Consent  Consent         // nil: nobody consents
+	MLS      *mls.Config     // its Components are room.Components
+	Suite    mls.CipherSuite // of the rooms we make; 0: 0x0001
+	// Batch is how long a change of participants waits for others to go with it (design §7), unless a message waits for it.
+	Batch time.Duration
+	Now   func() time.Time
+	Log   *slog.Logger
+}
+
+// Members are the MLS clients of this provider's people. Their methods may be called from several goroutines.
+type Members struct {
+	Config
+	gateway uri.User // our participant that looks after the others (design §7)
+	sink    Sink
+	queues  *mimi.Queues[uri.Room]
+
+	mu    sync.Mutex
+	rooms map[uri.Room]*shared
+}
+
+var _ mimi.KeyMaterial = (*Members)(nil)
+
+// New returns the members of a provider. They need Start before anything is sent or opened.
+func New(cfg Config) (*Members, error) {
+	engine := *cfg.MLS
+	if engine.Suites == nil {
+		engine.Suites = mls.DefaultSuites()
+	}
+	cfg.MLS = &engine
+	if cfg.Suite == 0 {
+		cfg.Suite = mls.X25519AES128
+	}
+	gateway, err := cfg.Provider.User("gateway")
+	if err != nil {
+		return nil, fmt.Errorf("member: %w", err)
+	}
+	m := &Members{Config: cfg, gateway: gateway, rooms: make(map[uri.Room]*shared)}
+	m.queues = mimi.NewQueues(func(ctx context.Context, id uri.Room) (bool, error) { return m.step(ctx, id, true) })
+	return m, nil
+}
+
+// Start says to whom what comes is told, and goes on with what was on its way.
+func (m *Members) Start(ctx context.Context, sink Sink) error {
+	m.sink = sink
+	rooms, err := m.Store.Unfinished(ctx)
+	if err != nil {
+		return fmt.Errorf("member: %w", err)
+	}
+	for _, id := range rooms {
+		m.queues.Wake(id)
+	}
+	return nil
+}
+
+// Close ends what the members do by themselves, and waits for it.
+func (m *Members) Close() { m.queues.Close() }
+
+// shared is the state of a room in memory: of all our leaves in it (design §6). All but the group is touched only within units.
+type shared struct {
+	id      uri.Room
+	fence   int64
+	opening bool   // further up in this very unit its inbox is being opened
+	vain    uint64 // one more than the epoch that we cannot commit in, until another commit ends it; 0: none
+	memory
+
+	mu    sync.Mutex // for group: its steps are settled after their unit, when another may have its turn
+	group *mls.Group
+}
+
+// memory is what is worked out of the group at an epoch.
+type memory struct {
+	state  *room.State
+	leaves map[uri.User]mls.LeafIndex // of our people
+	stale  bool
+}
+
+func stateName(id uri.Room) []byte { return []byte("member " + id.String()) }
+
+// identify implements [room.Identify].
+func identify(l *mls.LeafNode) (room.Leaf, error) {
+	user, client, err := mimi.Identify(&l.Credential)
+	return room.Leaf{User: user, Client: client}, err
+}
+
+func (m *Members) cached(id uri.Room) *shared {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.rooms[id]
+}
+
+// forget drops a room from memory; it is loaded again when it is needed.
+func (m *Members) forget(s *shared) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.rooms[s.id] == s {
+		delete(m.rooms, s.id)
+	}
+}
+
+// room returns a room that our people are in, within a unit. The error wraps ErrNoRoom where they are not.
+func (m *Members) room(ctx context.Context, id uri.Room) (*shared, error) {
+	if s := m.cached(id); s != nil {
+		if err := m.Store.CheckRoom(ctx, id, s.fence); err != nil {
+			m.forget(s)
+			return nil, err
+		}
+		return s, nil
+	}
+	records, err := m.Store.LoadRecords(ctx, stateName(id))
+	if err != nil {
+		return nil, err
+	}
+	if len(records) == 0 {
+		return nil, ErrNoRoom
+	}
+	s := &shared{id: id}
+	if s.group, err = mls.LoadGroup(m.MLS, records); err != nil {
+		return nil, fmt.Errorf("member: %w", err)
+	}
+	if s.memory, err = m.remember(id, s.group); err != nil {
+		return nil, err
+	}
+	if s.stale, err = m.Store.IsStale(ctx, id); err != nil {
+		return nil, err
+	}
+	return s, m.adopt(ctx, s)
+}
+
+// adopt makes this instance the room's owner and keeps the room in memory, for as long as the unit is not undone.
+func (m *Members) adopt(ctx context.Context, s *shared) error {
+	var err error
+	if s.fence, err = m.Store.OwnRoom(ctx, s.id); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	m.rooms[s.id] = s
+	m.mu.Unlock()
+	m.Store.OnRollback(ctx, func() { m.forget(s) })
+	return nil
+}
+
+// remember works out what the members need to know of a group's epoch.
+func (m *Members) remember(id uri.Room, g *mls.Group) (memory, error) {
+	dict, err := g.Context().Dictionary()
+	if err != nil {
+		return memory{}, fmt.Errorf("member: %w", err)
+	}
+	out := memory{leaves: make(map[uri.User]mls.LeafIndex)}
+	var leaves []room.Leaf
+	for i, node := range g.Members() {
+		l, err := identify(node)
+		if err != nil {
+			return memory{}, fmt.Errorf("member: %w", err)
+		}
+		l.Index = i
+		leaves = append(leaves, l)
+		if g.IsLocal(i) {
+			out.leaves[l.User] = i
+		}
+	}
+	if out.state, err = room.New(id, dict, leaves); err != nil {
+		return memory{}, fmt.Errorf("member: %w", err)
+	}
+	return out, nil
+}
+
+// change replaces what is in memory of a room, and brings it back if the unit is undone.
+func (m *Members) change(ctx context.Context, s *shared, next memory) {
+	before := s.memory
+	s.memory = next
+	m.Store.OnRollback(ctx, func() { s.memory = before })
+}
+
+// keep stores a staged step in the unit; it is settled with the unit or discarded with it (design §5 rule ii).
+func (m *Members) keep(ctx context.Context, s *shared, step *mls.Step) error {
+	m.Store.OnRollback(ctx, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if err := s.group.Discard(step); err != nil {
+			m.forget(s) // what is on disk is right
+		}
+	})
+	m.Store.OnCommit(ctx, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		// Units that were committed together may report in any order, and to settle a step settles those before it.
+		_ = s.group.Settle(step)
+	})
+	return m.Store.ApplyDelta(ctx, stateName(s.id), step.Delta)
+}
+
+// joins reports whether the room's hub is in this very process.
+func (m *Members) joins(id uri.Room) bool {
+	_, joins, err := m.Peers.Hub(id.Provider())
+	return err == nil && joins
+}
+
+// advance goes on with what is on its way in a room: within the unit where the hub is in this process (design §5 rule vii), as a
+// part that may fail by itself, and after the unit otherwise.
+func (m *Members) advance(ctx context.Context, id uri.Room) {
+	wake := func() { m.queues.Wake(id) }
+	if !m.joins(id) {
+		m.Store.OnCommit(ctx, wake)
+		return
+	}
+	err := m.Store.Do(ctx, func(ctx context.Context) error {
+		for {
+			if more, err := m.step(ctx, id, false); err != nil || !more {
+				return err
+			}
+		}
+	})
+	if err != nil {
+		m.Log.Warn("a room's hub could not be asked, trying again", "room", id, "error", err)
+		m.Store.OnCommit(ctx, wake)
+	}
+}
+
+// Participants returns who is in a room and in which role, the banned included. It fails with ErrNoRoom.
+func (m *Members) Participants(ctx context.Context, id uri.Room) (map[uri.User]uint32, error) {
+	all := make(map[uri.User]uint32)
+	err := m.Store.Do(ctx, func(ctx context.Context) error {
+		s, err := m.room(ctx, id)
+		if err != nil {
+			return err
+		}
+		for _, p := range s.state.Participants() {
+			if u, err := uri.ParseUser(p.User); err == nil { // a provider is no user
+				all[u] = uint32(p.Role)
+			}
+		}
+		return nil
+	})
+	return all, err
+}
+
+// Description returns a room's name and subject. It fails with ErrNoRoom.
+func (m *Members) Description(ctx context.Context, id uri.Room) (name, subject string, err error) {
+	err = m.Store.Do(ctx, func(ctx context.Context) error {
+		s, err := m.room(ctx, id)
+		if err == nil {
+			name, subject = s.state.Metadata().Name, s.state.Metadata().Subject
+		}
+		return err
+	})
+	return name, subject, err
+}
+
+// EnsureParticipant asks that a user be in a room: one of our people, or somebody elsewhere, who is then invited. Who is in the
+// room already keeps their role. The outcome is told to the Sink. It fails with ErrNoRoom and ErrUser.
+func (m *Members) EnsureParticipant(ctx context.Context, id uri.Room, user uri.User, role uint32) error {
+	return m.request(ctx, id, &Request{Subject: user.String(), Role: role}, user)
+}
+
+// RemoveParticipant asks that a user be in a room no more. Otherwise like EnsureParticipant.
+func (m *Members) RemoveParticipant(ctx context.Context, id uri.Room, user uri.User) error {
+	return m.SetRole(ctx, id, user, uint32(policy.NoRole))
+}
+
+// SetRole asks that a user have exactly a role in a room; 1 bans them. Otherwise like EnsureParticipant.
+func (m *Members) SetRole(ctx context.Context, id uri.Room, user uri.User, role uint32) error {
+	return m.request(ctx, id, &Request{Subject: user.String(), Role: role, Exact: true}, user)
+}
+
+// Describe asks that a room have a name and a subject. It fails with ErrNoRoom.
+func (m *Members) Describe(ctx context.Context, id uri.Room, name, subject string) error {
+	return m.request(ctx, id, &Request{Name: name, About: subject}, m.gateway)
+}
+
+func (m *Members) request(ctx context.Context, id uri.Room, r *Request, user uri.User) error {
+	if user.Provider() == m.Provider && len(user.Segments()) != 1 {
+		return ErrUser
+	}
+	return m.Store.Do(ctx, func(ctx context.Context) error {
+		if _, err := m.room(ctx, id); err != nil {
+			return err
+		}
+		if err := m.Store.PutRequest(ctx, id, r); err != nil {
+			return err
+		}
+		m.Store.OnCommit(ctx, func() { m.queues.WakeAfter(id, m.Batch) })
+		return nil
+	})
+}
+
+// Send hands a message of one of our people to a room: T1. Its id is settled here, whatever has to be done until it can be
+// protected; a message without a salt gets one. It fails with ErrNoRoom, with ErrNotParticipant for a sender who is not in the
+// room nor asked to be by EnsureParticipant, with a policy.ErrDenied where the sender's role does not permit the message, and
+// with a content.ErrRefused where it cannot be encoded. m is not changed.
+func (m *Members) Send(ctx context.Context, id uri.Room, from uri.User, msg *content.Message) (content.MessageID, error) {
+	var mid content.MessageID
+	err := m.Store.Do(ctx, func(ctx context.Context) error {
+		s, err := m.room(ctx, id)
+		if err != nil {
+			return err
+		}
+		o, err := m.compose(ctx, s, from, msg)
+		if err != nil {
+			return err
+		}
+		mid = o.ID
+		if err := m.Store.PutOutgoing(ctx, id, o); err != nil {
+			return err
+		}
+		m.advance(ctx, id)
+		return nil
+	})
+	return mid, err
+}

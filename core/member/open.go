@@ -1,0 +1,335 @@
+package member
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"time"
+
+	"mimigate/core/content"
+	"mimigate/core/mimi"
+	"mimigate/core/mls"
+	"mimigate/core/policy"
+	"mimigate/core/uri"
+)
+
+// Open opens what stands in a room's inbox, in order, within ctx's unit (T4): the group's step, what is told to the Sink, and the row
+// of the inbox are committed together. What can never be opened is logged and left out; an error means that the same is to be
+// opened again later.
+func (m *Members) Open(ctx context.Context, id uri.Room) error {
+	return m.Store.Do(ctx, func(ctx context.Context) error {
+		s, err := m.room(ctx, id)
+		if errors.Is(err, ErrNoRoom) {
+			s, err = &shared{id: id}, nil
+		}
+		if err != nil || s.opening || s.stale {
+			return err // whoever is opening further up takes what has come meanwhile
+		}
+		s.opening = true
+		defer func() { s.opening = false }()
+		for {
+			number, body, ok, err := m.Store.NextInbox(ctx, id)
+			if err != nil {
+				return err
+			}
+			if !ok {
+				return m.resume(ctx, id)
+			}
+			if s, err = m.openBody(ctx, s, body); err != nil {
+				return err
+			}
+			if s.stale {
+				return nil // it stands in the inbox until the room has been joined anew
+			}
+			if err := m.Store.DropInbox(ctx, id, number); err != nil {
+				return err
+			}
+		}
+	})
+}
+
+// resume goes on, after the unit, with what waited for something to come in.
+func (m *Members) resume(ctx context.Context, id uri.Room) error {
+	o, err := m.Store.NextOutgoing(ctx, id)
+	if err != nil {
+		return err
+	}
+	requests, err := m.Store.Requests(ctx, id)
+	if err != nil {
+		return err
+	}
+	s := m.cached(id)
+	if o != nil || len(requests) > 0 || s != nil && s.group != nil && len(s.group.Proposals()) > 0 {
+		m.Store.OnCommit(ctx, func() { m.queues.Wake(id) })
+	}
+	return nil
+}
+
+// openBody opens the messages of one request. A Welcome in it belongs to the commit before it.
+func (m *Members) openBody(ctx context.Context, s *shared, body []byte) (*shared, error) {
+	list, err := mimi.ParseFanout(body)
+	if err != nil {
+		m.Log.Error("a request in the inbox cannot be read", "room", s.id, "error", err)
+		return s, nil
+	}
+	var welcome *mls.Welcome
+	for i := range list {
+		if w := list[i].Message.Welcome; w != nil {
+			welcome = w
+		}
+	}
+	for i := range list {
+		f := &list[i]
+		switch {
+		case f.Message.Welcome != nil && s.group == nil:
+			if s, err = m.join(ctx, s, f); err != nil {
+				return s, err
+			}
+		case s.group == nil || f.Message.Welcome != nil: // of before our time; or merged with its commit
+		case f.Message.Private != nil:
+			err = m.openPrivate(ctx, s, f)
+		default:
+			err = m.openHandshakes(ctx, s, f, welcome)
+		}
+		if err != nil || s.stale {
+			return s, err
+		}
+	}
+	return s, nil
+}
+
+// drop logs a message that cannot be used, and why.
+func (m *Members) drop(s *shared, what string, err error) {
+	m.Log.Warn(what, "room", s.id, "epoch", s.group.Epoch(), "error", err)
+}
+
+// openPrivate opens an application message. Our own cannot be decrypted by their sender: they stand on disk since T1, and are
+// found by the hash of the MLSMessage.
+func (m *Members) openPrivate(ctx context.Context, s *shared, f *mimi.FanoutMessage) error {
+	own, err := m.Store.OutgoingByHash(ctx, s.id, sha256.Sum256(f.Message.Raw))
+	if err != nil {
+		return err
+	}
+	if own != nil {
+		return m.finished(ctx, s, own, f.Timestamp)
+	}
+	s.mu.Lock()
+	step, err := s.group.Process(f.Message.Message, mls.Arrival{})
+	s.mu.Unlock()
+	if err != nil {
+		m.drop(s, "a message cannot be opened", err)
+		return nil
+	}
+	if err := m.keep(ctx, s, step); err != nil {
+		return err
+	}
+	from, ok := s.state.Leaf(step.Sender.Leaf())
+	if !ok {
+		m.drop(s, "a message of a leaf that is gone", mls.ErrNotMember)
+		return nil
+	}
+	c, id, err := m.decode(s, from.User, step.Application, f)
+	if err != nil {
+		m.drop(s, "a message is not what it should be", err)
+		return nil
+	}
+	if c == nil {
+		return nil
+	}
+	return m.deliver(ctx, s, from.User, id, c, f.Timestamp)
+}
+
+// decode reads application data and checks that it is from whom and where it says (mimi-content-09 §4.3, §9.1). Media types other
+// than a message are nil.
+func (m *Members) decode(s *shared, from uri.User, data []byte, f *mimi.FanoutMessage) (*content.Message, content.MessageID, error) {
+	types, err := s.group.Context().ContentMediaTypes()
+	if err != nil {
+		return nil, content.MessageID{}, err
+	}
+	encoded := data
+	if types != nil {
+		framed, err := content.UnmarshalFramed(data, types[0].Type)
+		if err != nil || !framed.Is(content.TypeMessage) {
+			return nil, content.MessageID{}, err
+		}
+		encoded = framed.Content
+	}
+	c, err := content.Unmarshal(encoded)
+	if err != nil {
+		return nil, content.MessageID{}, err
+	}
+	id, err := content.Verify(c, encoded, from, s.id)
+	if err != nil {
+		return nil, id, err
+	}
+	if err := c.CheckTimes(time.UnixMilli(int64(f.Timestamp)), time.Time{}, m.Now()); err != nil {
+		return nil, id, err
+	}
+	return c, id, m.checkFrank(s, from, encoded, data, f)
+}
+
+// checkFrank verifies the hub's frank of a message, where there is one (mimi-protocol-06 §5.4.1): a wrong one is worse than none, as
+// somebody between has altered it.
+func (m *Members) checkFrank(s *shared, from uri.User, encoded, data []byte, f *mimi.FanoutMessage) error {
+	dict, err := s.group.Context().Dictionary()
+	if err != nil || f.Frank == nil {
+		return err
+	}
+	agentData, ok := dict.Get(mls.ComponentID(policy.FrankingAgent))
+	if !ok {
+		return nil
+	}
+	var agent mimi.FrankingAgent
+	if err := mls.Unmarshal(agentData, &agent); err != nil {
+		return err
+	}
+	items, err := mls.ParseSafeAAD(f.Message.Private.AuthenticatedData, false)
+	if err != nil {
+		return err
+	}
+	tag := mimi.FrankingTag(saltOf(encoded), data)
+	for _, item := range items {
+		if item.Component == mls.ComponentID(policy.FrankAAD) && string(item.Data) != string(tag[:]) {
+			return fmt.Errorf("%w: the franking tag is of another message", mimi.ErrFrank)
+		}
+	}
+	return f.Frank.Verify(m.MLS.Suites, s.group.CipherSuite(), agent.SignatureKey,
+		&mimi.FrankingContext{Sender: from.String(), Room: s.id.String(), Accepted: f.Timestamp})
+}
+
+// deliver tells the Sink of a message: once, and if its sender's role permits it.
+func (m *Members) deliver(ctx context.Context, s *shared, from uri.User, id content.MessageID, c *content.Message, accepted uint64) error {
+	before, err := m.Store.KnownMessage(ctx, s.id, id)
+	if err != nil || before != nil {
+		return err
+	}
+	switch err := m.permits(ctx, s, from, c); {
+	case errors.Is(err, policy.ErrDenied):
+		m.drop(s, "a message that its sender's role does not permit", err)
+		return nil
+	case err != nil:
+		return err
+	}
+	at := time.UnixMilli(int64(accepted))
+	if err := m.Store.PutKnownMessage(ctx, s.id, id, known(from, c), at); err != nil {
+		return err
+	}
+	return m.sink.Message(ctx, s.id, from, id, at, c)
+}
+
+// openHandshakes takes a proposal or commit and those that came with it.
+func (m *Members) openHandshakes(ctx context.Context, s *shared, f *mimi.FanoutMessage, welcome *mls.Welcome) error {
+	for _, msg := range append([]mimi.Message{f.Message}, f.More...) {
+		if err := m.openHandshake(ctx, s, msg, welcome, f.Timestamp); err != nil || s.stale || s.group == nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (m *Members) openHandshake(ctx context.Context, s *shared, msg mimi.Message, welcome *mls.Welcome, accepted uint64) error {
+	own, err := m.ownSecrets(ctx, s, msg.Message)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	step, err := s.group.Process(msg.Message, mls.Arrival{Own: own, Welcome: welcome})
+	s.mu.Unlock()
+	if err != nil {
+		return m.cannotFollow(ctx, s, msg, err)
+	}
+	if step.Commit == nil {
+		return m.keep(ctx, s, step)
+	}
+	return m.merge(ctx, s, step, own, accepted)
+}
+
+// cannotFollow judges a handshake that the engine does not take: an old one, or a proposal, is left out; a commit of our epoch that
+// the hub has accepted and we cannot take means that the group has gone on without us.
+func (m *Members) cannotFollow(ctx context.Context, s *shared, msg mimi.Message, err error) error {
+	m.drop(s, "a handshake cannot be taken", err)
+	commit := msg.Public != nil && msg.Public.Content.ContentType == mls.ContentCommit
+	if !commit || msg.Epoch() < s.group.Epoch() {
+		return nil
+	}
+	m.Log.Error("the room's group has gone on without us: it must be joined anew", "room", s.id)
+	next := s.memory
+	next.stale = true
+	m.change(ctx, s, next)
+	return m.Store.SetStale(ctx, s.id, true)
+}
+
+// merge begins the epoch of a commit, whosever it is, and tells the Sink what it changed.
+func (m *Members) merge(ctx context.Context, s *shared, commit *mls.Step, own []*mls.JoinSecrets, accepted uint64) error {
+	before := s.state
+	s.mu.Lock()
+	step, err := s.group.Merge(commit)
+	s.mu.Unlock()
+	if err != nil {
+		return fmt.Errorf("member: %w", err)
+	}
+	if err := m.keep(ctx, s, step); err != nil {
+		return err
+	}
+	if err := m.Store.SetCommit(ctx, s.id, nil); err != nil { // ours came back, or another took the epoch
+		return err
+	}
+	if err := m.usedUp(ctx, own); err != nil {
+		return err
+	}
+	next, err := m.remember(s.id, s.group)
+	if err != nil {
+		return err
+	}
+	m.change(ctx, s, next)
+	if len(next.leaves) == 0 {
+		m.leave(ctx, s)
+	}
+	if err := m.fulfilled(ctx, s); err != nil {
+		return err
+	}
+	return m.report(ctx, s, before, commit, accepted)
+}
+
+// leave forgets a room that none of our people is in any more; its records are deleted with the merge.
+func (m *Members) leave(ctx context.Context, s *shared) {
+	m.forget(s)
+	m.Store.OnRollback(ctx, func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.rooms[s.id] = s
+	})
+}
+
+// fulfilled takes off the requests that the new epoch fulfils.
+func (m *Members) fulfilled(ctx context.Context, s *shared) error {
+	requests, err := m.Store.Requests(ctx, s.id)
+	if err != nil {
+		return err
+	}
+	for i := range requests {
+		if m.isFulfilled(s, &requests[i]) {
+			if err := m.Store.DropRequest(ctx, s.id, requests[i].Subject); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (m *Members) isFulfilled(s *shared, r *Request) bool {
+	if r.Subject == "" {
+		meta := s.state.Metadata()
+		return meta.Name == r.Name && meta.Subject == r.About
+	}
+	user, err := uri.ParseUser(r.Subject)
+	if err != nil {
+		return true
+	}
+	role, clients := s.state.Role(user), s.state.Clients(user)
+	if r.Role <= uint32(policy.BannedRole) {
+		return uint32(role) == r.Role && clients == 0
+	}
+	return clients > 0 && (!r.Exact || uint32(role) == r.Role)
+}
