@@ -15,7 +15,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -152,12 +154,13 @@ type session struct {
 	over    bool           // nothing may be reported any more
 	running sync.WaitGroup // what still reports or runs beside Run
 
-	statusMu sync.Mutex
-	said     adapter.Status
+	statusMu  sync.Mutex
+	said      adapter.Status
+	encrypted map[id.RoomID]bool // opened rooms that nothing can be sent to
 }
 
 func newSession(ctx context.Context, a *Adapter, sink adapter.Sink) *session {
-	s := &session{Adapter: a, ctx: ctx, sink: sink, fatal: make(chan error, 1), nudged: make(chan struct{}, 1), seen: newSeen(seenSize)}
+	s := &session{Adapter: a, ctx: ctx, sink: sink, fatal: make(chan error, 1), nudged: make(chan struct{}, 1), seen: newSeen(seenSize), encrypted: map[id.RoomID]bool{}}
 	s.hs = &homeserver.Server{URL: a.settings.homeserver, HTTP: a.http, State: a.account.State, Log: a.log, Broken: s.broken}
 	if a.settings.Mode == modeAppService {
 		s.hs.Names.Prefix, s.hs.Token = a.settings.Prefix, a.settings.reg.ASToken
@@ -211,6 +214,10 @@ func (s *session) status(ctx context.Context, state adapter.AccountState, reason
 	s.statusMu.Lock()
 	defer s.statusMu.Unlock()
 	now := adapter.Status{State: state, Reason: reason, Do: do}
+	if state == adapter.Connected && len(s.encrypted) > 0 {
+		rooms := slices.Sorted(maps.Keys(s.encrypted))
+		now = adapter.Status{State: adapter.Degraded, Reason: homeserver.Encrypted(rooms...), Do: "use rooms without encryption, or wait for a version that can do it"}
+	}
 	if s.said == now {
 		return
 	}
@@ -225,6 +232,25 @@ func (s *session) status(ctx context.Context, state adapter.AccountState, reason
 func (s *session) rejected(ctx context.Context, err error, reason, do string) error {
 	s.status(ctx, adapter.Rejected, reason, do)
 	return fmt.Errorf("matrix: %s: %w: %w", reason, adapter.ErrAccount, homeserver.Plain(err))
+}
+
+// setEncrypted takes note of whether an opened room is encrypted, which is part of the account's state.
+func (s *session) setEncrypted(ctx context.Context, room id.RoomID, is bool) {
+	s.Adapter.mu.Lock()
+	is = is && s.opened[room]
+	s.Adapter.mu.Unlock()
+	s.statusMu.Lock()
+	changed := s.encrypted[room] != is
+	if is {
+		s.encrypted[room] = true
+	} else {
+		delete(s.encrypted, room)
+	}
+	state := s.said.State
+	s.statusMu.Unlock()
+	if changed && (state == adapter.Connected || state == adapter.Degraded) {
+		s.status(ctx, adapter.Connected, "", "")
+	}
 }
 
 // broken ends the run because the account no longer works.

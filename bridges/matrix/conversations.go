@@ -32,12 +32,18 @@ func (a *Adapter) Open(ctx context.Context, name string) (adapter.Conversation, 
 	if err != nil {
 		return "", err
 	}
-	if err := s.show(ctx, s.hs.Room(opened)); err != nil {
-		return "", err
-	}
 	a.mu.Lock()
+	before := a.opened[opened]
 	a.opened[opened] = true
 	a.mu.Unlock()
+	if err := s.show(ctx, s.hs.Room(opened)); err != nil {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		if !before {
+			delete(a.opened, opened)
+		}
+		return "", err
+	}
 	return adapter.Conversation(opened), nil
 }
 
@@ -98,9 +104,7 @@ func (s *session) show(ctx context.Context, r *homeserver.Room) error {
 	if err := s.report(ctx, ev); err != nil {
 		return err
 	}
-	if encrypted {
-		s.status(ctx, adapter.Degraded, homeserver.Encrypted(r.ID), "use a room without encryption, or wait for a version that can do it")
-	}
+	s.setEncrypted(ctx, r.ID, encrypted)
 	members := r.Joined()
 	for _, user := range slices.Sorted(maps.Keys(members)) {
 		if s.hs.Names.Ours(user) {
@@ -149,6 +153,7 @@ func (a *Adapter) Leave(ctx context.Context, c adapter.Conversation) error {
 	a.mu.Lock()
 	delete(a.opened, r.ID)
 	a.mu.Unlock()
+	s.setEncrypted(ctx, r.ID, false)
 	if err := s.hs.Load(ctx, r); err != nil {
 		if errors.Is(err, adapter.ErrGone) {
 			return nil // we are not there

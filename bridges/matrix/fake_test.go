@@ -82,7 +82,8 @@ type running struct {
 	*Adapter
 	sink  *adaptertest.Recorder
 	state *adaptertest.State
-	stop  func() error
+	ended func() error // waits for the end of Run
+	stop  func() error // ends it
 }
 
 func run(t *testing.T, c *Config, state *adaptertest.State) *running {
@@ -103,10 +104,11 @@ func runInto(t *testing.T, c *Config, state *adaptertest.State, sink func(*adapt
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- x.Run(ctx, sink(x.sink)) }()
-	x.stop = sync.OnceValue(func() error {
+	x.ended = sync.OnceValue(func() error { return <-done })
+	x.stop = func() error {
 		cancel()
-		return <-done
-	})
+		return x.ended()
+	}
 	t.Cleanup(func() {
 		if err := x.stop(); err != nil && !errors.Is(err, adapter.ErrAccount) {
 			t.Errorf("Run: %v", err)
@@ -351,7 +353,7 @@ func TestTokenRevoked(t *testing.T) {
 		t.Errorf("Send: %v", err)
 	}
 	x.hears(t, "rejected", status(adapter.Rejected))
-	if err := x.stop(); !errors.Is(err, adapter.ErrAccount) {
+	if err := x.ended(); !errors.Is(err, adapter.ErrAccount) {
 		t.Errorf("Run: %v", err)
 	}
 }

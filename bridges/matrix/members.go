@@ -32,6 +32,9 @@ func (a *Adapter) SetMember(ctx context.Context, change adapter.MemberUpdate) er
 		reason = "by " + change.By.Name
 	}
 	if len(change.Author.Native) > 0 {
+		if change.Change == adapter.Joined || change.Change == adapter.Left {
+			return nil // that is up to them
+		}
 		for _, native := range change.Author.Native {
 			if err := s.hs.Moderate(ctx, r, change.Change, id.UserID(native), reason); err != nil {
 				return err

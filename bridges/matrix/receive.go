@@ -92,7 +92,7 @@ func (s *session) bodies(ctx context.Context, r *homeserver.Room, ev native.Even
 	}
 	switch ev.Kind {
 	case "m.room.message", "m.sticker", "m.reaction", "m.room.encrypted", "m.poll.start", "org.matrix.msc3381.poll.start":
-		s.meet(ctx, r)
+		s.hs.Meet(ctx, r)
 		if m, ok := s.reader(ctx, r).Message(ev); ok {
 			return []adapter.Body{m}
 		}
@@ -102,23 +102,11 @@ func (s *session) bodies(ctx context.Context, r *homeserver.Room, ev native.Even
 			target = id.EventID(of)
 		}
 		if target != "" {
-			s.meet(ctx, r)
+			s.hs.Meet(ctx, r)
 			return []adapter.Body{adapter.Message{Content: content.Delete(content.MessageID{}), Replaces: adapter.NativeID(target)}}
 		}
 	}
 	return nil
-}
-
-// meetTime is how long an event may wait for the names of the people in its room.
-const meetTime = 20 * time.Second
-
-// meet learns who is in a room, so that events have names. Without them, user ids must do.
-func (s *session) meet(ctx context.Context, r *homeserver.Room) {
-	ctx, cancel := context.WithTimeout(ctx, meetTime)
-	defer cancel()
-	if err := s.hs.Load(ctx, r); err != nil {
-		s.log.Debug("a room's state cannot be read", "room", r.ID, "error", err)
-	}
 }
 
 func (s *session) stateBodies(ctx context.Context, r *homeserver.Room, ev native.Event) []adapter.Body {
@@ -227,7 +215,7 @@ func (s *session) applied(ctx context.Context, r *homeserver.Room, ev native.Eve
 		}
 		s.keepInvitation(ctx, r, who, now, ev.Sender)
 	case "m.room.encryption":
-		s.status(ctx, adapter.Degraded, homeserver.Encrypted(r.ID), "use a room without encryption, or wait for a version that can do it")
+		s.setEncrypted(ctx, r.ID, true)
 	default:
 		r.Apply(ev)
 	}

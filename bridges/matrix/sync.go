@@ -198,10 +198,8 @@ func (s *session) syncOnce(ctx context.Context, since string) (string, error) {
 	if since != "" {
 		query = map[string]string{"filter": syncFilter, "timeout": strconv.FormatInt(syncWait.Milliseconds(), 10), "since": since}
 	}
-	asking, cancel := context.WithTimeout(ctx, syncWait+homeserver.RequestTime)
-	defer cancel()
 	var got synced
-	if err := homeserver.Request(asking, s.hs.Bot(), http.MethodGet, mautrix.ClientURLPath{"v3", "sync"}, query, nil, &got); err != nil {
+	if err := homeserver.Request(ctx, s.hs.Bot(), http.MethodGet, mautrix.ClientURLPath{"v3", "sync"}, query, nil, &got); err != nil {
 		return "", err
 	}
 	if err := s.takeSynced(ctx, got, since); err != nil {

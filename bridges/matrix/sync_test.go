@@ -72,17 +72,24 @@ func TestSecondReceiveMode(t *testing.T) {
 	if n := x.heard(says("said before we came")); n != 0 {
 		t.Error("what was said before was reported")
 	}
+	position := func(want string) {
+		adaptertest.WaitFor(t, patience, "the position "+want, func() error {
+			script.mu.Lock()
+			defer script.mu.Unlock()
+			if last := script.since[len(script.since)-1]; last != want {
+				return fmt.Errorf("last since %q of %q", last, script.since)
+			}
+			return nil
+		})
+	}
+	position("s3")
 	x.stop()
+	script.mu.Lock()
+	script.since = []string{""}
+	script.mu.Unlock()
 	y := run(t, c, state)
 	y.hears(t, "connected", status(adapter.Connected))
-	adaptertest.WaitFor(t, patience, "the position is kept", func() error {
-		script.mu.Lock()
-		defer script.mu.Unlock()
-		if last := script.since[len(script.since)-1]; last != "s3" && last != "end" {
-			return fmt.Errorf("last since %q of %q", last, script.since)
-		}
-		return nil
-	})
+	position("s3")
 }
 
 // TestSyncByItself: a homeserver that knows pings is not asked by /sync, unless the configuration says so.

@@ -174,7 +174,7 @@ func (s *Server) inviteOurs(ctx context.Context, r *Room, p *Person) error {
 func (s *Server) Moderate(ctx context.Context, r *Room, change adapter.MemberChange, who id.UserID, reason string) error {
 	var verb string
 	switch is := r.Member(who).Membership; change {
-	case adapter.Kicked, adapter.Left:
+	case adapter.Kicked:
 		verb = "kick"
 		if is == native.Left || is == "" {
 			return nil
@@ -189,7 +189,7 @@ func (s *Server) Moderate(ctx context.Context, r *Room, change adapter.MemberCha
 		if is != native.Banned {
 			return nil
 		}
-	case adapter.Invited, adapter.Joined:
+	case adapter.Invited:
 		verb = "invite"
 		if is == native.Joined || is == native.Invited {
 			return nil

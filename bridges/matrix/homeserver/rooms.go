@@ -57,9 +57,10 @@ type Room struct {
 	loading Gate               // held while the state is fetched
 
 	mu        sync.Mutex
-	known     bool // the state was fetched in this session
-	encrypted bool // once true, true for ever: encryption cannot be switched off (Client-Server API, m.room.encryption)
-	checked   time.Time
+	known     bool      // the state was fetched in this session
+	encrypted bool      // once true, true for ever: encryption cannot be switched off (Client-Server API, m.room.encryption)
+	checked   time.Time // when the room was last known not to be encrypted
+	failed    time.Time // when the state could last not be fetched
 	agent     id.UserID // which of our users reads the room and acts in it: the account's own, or in a chat with one of our people theirs
 	members   map[id.UserID]native.Member
 	fresh     map[id.UserID]native.Member // what events said while the state was being fetched
@@ -176,6 +177,9 @@ func (s *Server) Load(ctx context.Context, r *Room) error {
 	var raw []json.RawMessage
 	err := Request(ctx, s.Person(agent).Client, http.MethodGet, mautrix.ClientURLPath{"v3", "rooms", r.ID, "state"}, nil, nil, &raw)
 	if err != nil {
+		r.mu.Lock()
+		r.failed = time.Now()
+		r.mu.Unlock()
 		return s.notThere(ctx, r, err)
 	}
 	s.learn(r, agent, raw)
@@ -189,6 +193,27 @@ func (s *Server) Load(ctx context.Context, r *Room) error {
 // absent says that we are not in a room.
 func (s *Server) absent(r *Room, why error) error {
 	return fmt.Errorf("matrix: %s is not in the room %s, or it does not exist: invite %s: %w", s.Names.Self, r.ID, s.Names.Self, why)
+}
+
+// How long what happens in a room may wait for the names of the people there, and how soon after a failure they are asked for again.
+const (
+	meetTime  = 20 * time.Second
+	meetAgain = 30 * time.Second
+)
+
+// Meet learns who is in a room, for the names of those who say something there. Without them, user ids must do.
+func (s *Server) Meet(ctx context.Context, r *Room) {
+	r.mu.Lock()
+	skip := r.known || time.Since(r.failed) < meetAgain
+	r.mu.Unlock()
+	if skip {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, meetTime)
+	defer cancel()
+	if err := s.Load(ctx, r); err != nil {
+		s.Log.Debug("a room's state cannot be read", "room", r.ID, "error", err)
+	}
 }
 
 // notThere explains why a room cannot be read. Reading shows nothing to anybody, so it is certain that nothing was shown.
@@ -264,14 +289,17 @@ func (s *Server) Sendable(ctx context.Context, c adapter.Conversation) (*Room, e
 		}
 	}
 	if encrypted {
-		return nil, adapter.Gone(fmt.Errorf("%s: nothing is sent there", Encrypted(r.ID)))
+		return nil, adapter.Gone(fmt.Errorf("matrix: %s: nothing is sent there", Encrypted(r.ID)))
 	}
 	return r, nil
 }
 
-// Encrypted says that a room is encrypted, and what that means.
-func Encrypted(name id.RoomID) string {
-	return fmt.Sprintf("matrix: the room %s is end-to-end encrypted, which this account cannot do yet", name)
+// Encrypted says that rooms are encrypted, and what that means.
+func Encrypted(rooms ...id.RoomID) string {
+	if len(rooms) == 1 {
+		return fmt.Sprintf("the room %s is end-to-end encrypted, which this account cannot do yet", rooms[0])
+	}
+	return fmt.Sprintf("%d rooms are end-to-end encrypted, which this account cannot do yet, such as %s", len(rooms), rooms[0])
 }
 
 // askEncrypted asks the homeserver whether a room is encrypted by now.

@@ -23,6 +23,9 @@ import (
 // RequestTime is how long a request may take that does not wait for news; after it, its outcome is unknown.
 const RequestTime = 60 * time.Second
 
+// longest is how long any request may take, /sync with its waiting too.
+const longest = 100 * time.Second
+
 // maxAnswer bounds the answers of homeservers: the state of a room with 100,000 members has some 60 MB.
 const maxAnswer = 256 << 20
 
@@ -59,6 +62,8 @@ func (s *Server) Bot() *mautrix.Client { return s.Person(s.Names.Self).Client }
 // Request makes one request of the client-server API as a user and decodes the answer into out, which may be nil. in is the body of
 // a request that has one.
 func Request(ctx context.Context, c *mautrix.Client, method string, path mautrix.ClientURLPath, query map[string]string, in, out any) error {
+	ctx, cancel := context.WithTimeout(ctx, longest)
+	defer cancel()
 	address := c.BuildURLWithQuery(path, query)
 	var answer json.RawMessage
 	_, err := c.MakeFullRequest(ctx, mautrix.FullRequest{Method: method, URL: address, RequestJSON: in, ResponseJSON: &answer,
