@@ -24,3 +24,11 @@ func Loopback() (*chat.Network, adapter.Driver) {
 	network := chat.New()
 	return network, loopback.Driver(network)
 }
+
+// What acts in a loopback network need not import it: a network, a person's client in a room, and what is seen there.
+type (
+	Chat        = chat.Network
+	ChatClient  = chat.Client
+	ChatMessage = chat.Message
+	ChatEvent   = chat.Event
+)
