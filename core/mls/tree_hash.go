@@ -251,8 +251,9 @@ func parseTree(s *suite, data []byte, in *interner) (tree, error) {
 	if err := d.Finish(); err != nil {
 		return tree{}, err
 	}
-	if len(nodes) == 0 || nodes[len(nodes)-1].blank() {
-		return tree{}, fmt.Errorf("%w: tree is empty or ends with a blank node (RFC 9420 §12.4.3.3)", ErrTree)
+	if len(nodes) == 0 || nodes[len(nodes)-1].leaf == nil {
+		// A parent cannot be last either: with nobody in its right half it is filtered from every path (§4.1.2).
+		return tree{}, fmt.Errorf("%w: tree is empty or does not end with a leaf (RFC 9420 §12.4.3.3)", ErrTree)
 	}
 	e := &treeEdit{mark: new(ownMark)}
 	for e.depth = 0; 2*uint64(e.size())-1 < uint64(len(nodes)); e.depth++ {
