@@ -6,6 +6,8 @@ import (
 	"fmt"
 
 	"github.com/fxamacker/cbor/v2"
+
+	"mimigate/core/content/strictcbor"
 )
 
 // Reasons to refuse a message. All wrap ErrRefused: such a message is logged and discarded (mimi-content-09 §9.1). What must
@@ -33,7 +35,7 @@ var ErrSalt = errors.New("message has no salt")
 // MaxMessage is the greatest length of an encoded message in octets, our local policy (mimi-content-09 §9.1: "too large").
 const MaxMessage = 1 << 20
 
-// The structures of mimi-content-09 §4, as the library sees them.
+// The structures of mimi-content-09 §4.1, as the library sees them.
 type (
 	wireMessage struct {
 		_          struct{} `cbor:",toarray"`
@@ -49,42 +51,6 @@ type (
 		_        struct{} `cbor:",toarray"`
 		Relative bool
 		Time     uint32
-	}
-	wireNull struct {
-		_           struct{} `cbor:",toarray"`
-		Disposition Disposition
-		Language    string
-		Cardinality uint8
-	}
-	wireSingle struct {
-		_           struct{} `cbor:",toarray"`
-		Disposition Disposition
-		Language    string
-		Cardinality uint8
-		ContentType string
-		Content     []byte
-	}
-	wireExternal struct {
-		_                     struct{} `cbor:",toarray"`
-		Disposition           Disposition
-		Language              string
-		Cardinality           uint8
-		ContentType, URL      string
-		Expires               uint32
-		Size                  uint64
-		EncAlg                uint16
-		Key, Nonce, AAD       []byte
-		HashAlg               uint8
-		Hash                  []byte
-		Description, Filename string
-	}
-	wireMulti struct {
-		_           struct{} `cbor:",toarray"`
-		Disposition Disposition
-		Language    string
-		Cardinality uint8
-		Semantics   PartSemantics
-		Parts       []cbor.RawMessage
 	}
 )
 
@@ -112,7 +78,7 @@ func Marshal(m *Message) ([]byte, error) {
 	if len(data) > MaxMessage {
 		return nil, fmt.Errorf("%w: %d octets", ErrBounds, len(data))
 	}
-	return data, checkMessage(data)
+	return data, checkEncoding(data)
 }
 
 // Unmarshal decodes application/mimi-content. The message encodes to these very octets again, and does not alias them. Errors
@@ -121,23 +87,30 @@ func Unmarshal(data []byte) (*Message, error) {
 	if len(data) > MaxMessage {
 		return nil, fmt.Errorf("%w: %d octets", ErrBounds, len(data))
 	}
-	if err := checkMessage(data); err != nil {
+	if err := checkEncoding(data); err != nil {
 		return nil, err
 	}
 	var w wireMessage
-	if err := decodeCBOR(data, &w); err != nil {
+	if err := strictcbor.Unmarshal(data, &w); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
 	m, err := w.message()
 	if err != nil {
 		return nil, err
 	}
-	// The library takes some things for others: an array of numbers for a byte string, a tagged text for a text.
 	again, err := m.encode()
 	if err != nil || !bytes.Equal(again, data) {
 		return nil, fmt.Errorf("%w: a field of the wrong type", ErrMalformed)
 	}
 	return m, nil
+}
+
+// checkEncoding checks all that can be without knowing the fields: a mimiContent is an array of seven, the sixth its extensions.
+func checkEncoding(data []byte) error {
+	if err := strictcbor.CheckTuple(data, 7, 5); err != nil {
+		return fmt.Errorf("%w: %w", ErrEncoding, err)
+	}
+	return nil
 }
 
 func (w *wireMessage) message() (*Message, error) {
@@ -188,63 +161,54 @@ func decodePart(data []byte, level int, count *int) (Part, error) {
 		return Part{}, fmt.Errorf("%w: more than %d parts or %d levels", ErrBounds, MaxParts, MaxDepth)
 	}
 	var fields []cbor.RawMessage
-	var cardinality uint64
-	err := decodeCBOR(data, &fields)
-	if err == nil && len(fields) >= 3 {
-		err = decodeCBOR(fields[2], &cardinality)
+	if err := strictcbor.Unmarshal(data, &fields); err != nil {
+		return Part{}, fmt.Errorf("%w: body part: %w", ErrMalformed, err)
 	}
-	if err != nil || len(fields) < 3 {
-		return Part{}, fmt.Errorf("%w: body part", ErrMalformed)
-	}
-	switch cardinality {
-	case nullPart:
-		var w wireNull
-		err = decodeCBOR(data, &w)
-		return Part{Disposition: w.Disposition, Language: w.Language}, malformed(err)
-	case singlePart:
-		var w wireSingle
-		err = decodeCBOR(data, &w)
-		return Part{Disposition: w.Disposition, Language: w.Language,
-			Body: Single{ContentType: w.ContentType, Content: w.Content}}, malformed(err)
-	case externalPart:
-		var w wireExternal
-		err = decodeCBOR(data, &w)
-		return Part{Disposition: w.Disposition, Language: w.Language, Body: w.external()}, malformed(err)
-	case multiPart:
-		return decodeMulti(data, level, count)
-	}
-	return Part{}, fmt.Errorf("%w: unknown cardinality", ErrMalformed)
-}
-
-func decodeMulti(data []byte, level int, count *int) (Part, error) {
-	var w wireMulti
-	if err := decodeCBOR(data, &w); err != nil {
-		return Part{}, malformed(err)
-	}
-	m := Multi{Semantics: w.Semantics}
-	for _, raw := range w.Parts {
-		child, err := decodePart(raw, level+1, count)
-		if err != nil {
-			return Part{}, err
-		}
-		m.Parts = append(m.Parts, child)
-	}
-	return Part{Disposition: w.Disposition, Language: w.Language, Body: m}, nil
-}
-
-func malformed(err error) error {
+	var p Part
+	cardinality := -1
+	err := decodeFields(fields[:min(3, len(fields))], &p.Disposition, &p.Language, &cardinality)
 	if err != nil {
-		return fmt.Errorf("%w: body part: %w", ErrMalformed, err)
+		return Part{}, err
+	}
+	switch rest := fields[3:]; cardinality {
+	case nullPart:
+		return p, decodeFields(rest)
+	case singlePart:
+		var b Single
+		err = decodeFields(rest, &b.ContentType, &b.Content)
+		p.Body = b
+	case externalPart:
+		var b External
+		err = decodeFields(rest, &b.ContentType, &b.URL, &b.Expires, &b.Size, &b.EncAlg, &b.Key, &b.Nonce, &b.AAD,
+			&b.HashAlg, &b.Hash, &b.Description, &b.Filename)
+		p.Body = b
+	case multiPart:
+		var b Multi
+		var parts []cbor.RawMessage
+		err = decodeFields(rest, &b.Semantics, &parts)
+		for i := 0; err == nil && i < len(parts); i++ {
+			var child Part
+			child, err = decodePart(parts[i], level+1, count)
+			b.Parts = append(b.Parts, child)
+		}
+		p.Body = b
+	default:
+		err = fmt.Errorf("%w: unknown cardinality", ErrMalformed)
+	}
+	return p, err
+}
+
+// decodeFields decodes one field into each of to.
+func decodeFields(fields []cbor.RawMessage, to ...any) error {
+	if len(fields) != len(to) {
+		return fmt.Errorf("%w: body part with too few or too many fields", ErrMalformed)
+	}
+	for i, field := range fields {
+		if err := strictcbor.Unmarshal(field, to[i]); err != nil {
+			return fmt.Errorf("%w: body part: %w", ErrMalformed, err)
+		}
 	}
 	return nil
-}
-
-func (w *wireExternal) external() External {
-	return External{
-		ContentType: w.ContentType, URL: w.URL, Expires: w.Expires, Size: w.Size,
-		EncAlg: w.EncAlg, Key: w.Key, Nonce: w.Nonce, AAD: w.AAD,
-		HashAlg: w.HashAlg, Hash: w.Hash, Description: w.Description, Filename: w.Filename,
-	}
 }
 
 // encode is Marshal without its checks.
@@ -266,31 +230,27 @@ func (m *Message) encode() ([]byte, error) {
 	if w.Body, err = encodePart(m.Body); err != nil {
 		return nil, err
 	}
-	return encodeCBOR(w)
+	return strictcbor.Marshal(w)
 }
 
 func encodePart(p Part) (cbor.RawMessage, error) {
 	switch b := p.Body.(type) {
 	case nil:
-		return encodeCBOR(wireNull{Disposition: p.Disposition, Language: p.Language})
+		return strictcbor.Marshal([]any{p.Disposition, p.Language, nullPart})
 	case Single:
-		return encodeCBOR(wireSingle{Disposition: p.Disposition, Language: p.Language, Cardinality: singlePart,
-			ContentType: b.ContentType, Content: octets(b.Content)})
+		return strictcbor.Marshal([]any{p.Disposition, p.Language, singlePart, b.ContentType, octets(b.Content)})
 	case External:
-		return encodeCBOR(wireExternal{Disposition: p.Disposition, Language: p.Language, Cardinality: externalPart,
-			ContentType: b.ContentType, URL: b.URL, Expires: b.Expires, Size: b.Size,
-			EncAlg: b.EncAlg, Key: octets(b.Key), Nonce: octets(b.Nonce), AAD: octets(b.AAD),
-			HashAlg: b.HashAlg, Hash: octets(b.Hash), Description: b.Description, Filename: b.Filename})
+		return strictcbor.Marshal([]any{p.Disposition, p.Language, externalPart, b.ContentType, b.URL, b.Expires, b.Size, b.EncAlg,
+			octets(b.Key), octets(b.Nonce), octets(b.AAD), b.HashAlg, octets(b.Hash), b.Description, b.Filename})
 	case Multi:
-		w := wireMulti{Disposition: p.Disposition, Language: p.Language, Cardinality: multiPart, Semantics: b.Semantics}
-		for _, child := range b.Parts {
-			raw, err := encodePart(child)
-			if err != nil {
+		parts := make([]cbor.RawMessage, len(b.Parts))
+		for i, child := range b.Parts {
+			var err error
+			if parts[i], err = encodePart(child); err != nil {
 				return nil, err
 			}
-			w.Parts = append(w.Parts, raw)
 		}
-		return encodeCBOR(w)
+		return strictcbor.Marshal([]any{p.Disposition, p.Language, multiPart, b.Semantics, parts})
 	}
 	return nil, fmt.Errorf("%w: body part of an unknown kind", ErrMalformed)
 }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/fxamacker/cbor/v2"
+
+	"mimigate/core/content/strictcbor"
 )
 
 // extensions returns the extensions map (mimi-content-09 §4.3).
@@ -31,7 +33,7 @@ func (m *Message) extensions() (map[any]cbor.RawMessage, error) {
 	}
 	out := make(map[any]cbor.RawMessage, len(values)+len(m.Unknown))
 	for key, value := range values {
-		raw, err := encodeCBOR(value)
+		raw, err := strictcbor.Marshal(value)
 		if err != nil {
 			return nil, err
 		}
@@ -42,8 +44,8 @@ func (m *Message) extensions() (map[any]cbor.RawMessage, error) {
 		if _, twice := out[key]; twice {
 			return nil, fmt.Errorf("%w: extension twice", ErrMalformed)
 		}
-		if err := checkItem(e.Value); err != nil {
-			return nil, err
+		if err := strictcbor.Check(e.Value); err != nil {
+			return nil, fmt.Errorf("%w: extension: %w", ErrEncoding, err)
 		}
 		out[key] = e.Value
 	}
@@ -74,20 +76,20 @@ func (m *Message) setExtension(key any, value []byte) (known bool, err error) {
 		return true, extensionText(value, &m.RoomURI)
 	case uint64(ExtensionSenderTimestamp):
 		var w map[int64]uint64
-		if decodeCBOR(value, &w) != nil {
+		if strictcbor.Unmarshal(value, &w) != nil {
 			return false, nil
 		}
 		t := moment(w)
-		if known = sameCBOR(timestamp(t), value); known {
+		if known = strictcbor.Same(timestamp(t), value); known {
 			m.SentAt = t
 		}
 	case uint64(ExtensionExternalMessageID):
-		if id, ok := externalID(value); ok && sameCBOR(id.wire(), value) {
+		if id, ok := externalID(value); ok && strictcbor.Same(id.wire(), value) {
 			m.External, known = &id, true
 		}
 	case ExtensionMedia:
 		var w map[int]wireMedia
-		if decodeCBOR(value, &w) != nil || len(w) == 0 || !sameCBOR(w, value) {
+		if strictcbor.Unmarshal(value, &w) != nil || len(w) == 0 || !strictcbor.Same(w, value) {
 			return false, nil
 		}
 		known = m.setMedia(w)
@@ -95,13 +97,8 @@ func (m *Message) setExtension(key any, value []byte) (known bool, err error) {
 	return known, nil
 }
 
-func sameCBOR(v any, data []byte) bool {
-	raw, err := encodeCBOR(v)
-	return err == nil && bytes.Equal(raw, data)
-}
-
 func extensionText(value []byte, to *string) error {
-	if err := decodeCBOR(value, to); err != nil || *to == "" {
+	if err := strictcbor.Unmarshal(value, to); err != nil || *to == "" {
 		return fmt.Errorf("%w: sender or room is no text", ErrMalformed)
 	}
 	return nil
@@ -191,7 +188,7 @@ func (e *ExternalID) wire() wireExternalID {
 
 func externalID(value []byte) (ExternalID, bool) {
 	var w wireExternalID
-	if decodeCBOR(value, &w) != nil {
+	if strictcbor.Unmarshal(value, &w) != nil {
 		return ExternalID{}, false
 	}
 	id := ExternalID{ID: w.ID}

@@ -7,9 +7,6 @@ import (
 	"strings"
 )
 
-// TypeMessage is the media type of an encoded Message.
-const TypeMessage = "application/mimi-content"
-
 // ErrFraming is wrapped by what UnmarshalFramed refuses.
 var ErrFraming = errors.New("not an ApplicationFraming")
 

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Kind is a thing that people do in a chat, as far as networks differ in what they can show of it. One message may be of
+// Kind is a thing that people do in a chat, as far as networks differ in what they can show of it (package show). One message may be of
 // several kinds: a reply with a mention and a captioned picture that expires.
 type Kind uint8
 

@@ -1,6 +1,10 @@
 package content
 
-import "strings"
+import (
+	"strings"
+
+	"mimigate/core/content/markup"
+)
 
 // The functions of this file make the messages that adapters need. They leave Salt, SenderURI and RoomURI to whoever encodes.
 // Whom a message answers, edits or deletes is mostly known to an adapter by native id only; it then gives a zero MessageID and
@@ -63,6 +67,42 @@ func TextPart(text string) Part {
 // MarkdownPart is a part of GFM-MIMI text. Octets that are not UTF-8 become U+FFFD.
 func MarkdownPart(text string) Part {
 	return Part{Disposition: Render, Body: Single{ContentType: TypeMarkdown, Content: []byte(strings.ToValidUTF8(text, "\uFFFD"))}}
+}
+
+// DocPart is a part of text: plain where nothing in it is formatted, else GFM-MIMI.
+func DocPart(d markup.Doc) Part {
+	if d.IsPlain() {
+		return TextPart(d.Text(markup.Plain))
+	}
+	return MarkdownPart(d.Markdown())
+}
+
+// Doc returns the text of a part: plain text, Markdown or HTML in the message. It is nil for every other part.
+func (p Part) Doc() markup.Doc {
+	single, ok := p.Body.(Single)
+	if !ok {
+		return nil
+	}
+	switch p.MediaType() {
+	case "text/plain":
+		return markup.ParseText(string(single.Content), markup.Plain)
+	case "text/markdown":
+		return markup.Parse(string(single.Content))
+	case "text/html":
+		return markup.ParseHTML(string(single.Content))
+	}
+	return nil
+}
+
+// Find returns the content of the first part of a media type, which is given in lower case and without parameters: a poll among its
+// alternatives. It is nil where there is none in the message.
+func (p Part) Find(mediaType string) []byte {
+	for _, part := range p.Walk() {
+		if single, ok := part.Body.(Single); ok && part.MediaType() == mediaType {
+			return single.Content
+		}
+	}
+	return nil
 }
 
 // FilePart is a file to be shown where it can be (picture, sound, film, sticker), or with Role MediaFile to be offered.

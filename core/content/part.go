@@ -96,6 +96,7 @@ const (
 
 // Media types of mimigate's messages.
 const (
+	TypeMessage  = "application/mimi-content" // of a whole encoded Message
 	TypeText     = "text/plain;charset=utf-8"
 	TypeMarkdown = "text/markdown;variant=GFM-MIMI" // our form of all text that has formatting or mentions
 	TypeHTML     = "text/html;charset=utf-8"

@@ -68,9 +68,6 @@ const (
 // IsBlock reports whether a node is a block, and no piece of a line.
 func (k Kind) IsBlock() bool { return k >= Paragraph }
 
-// hasLines reports whether the children of a block are pieces of lines.
-func (k Kind) hasLines() bool { return k == Paragraph || k == Heading || k == Cell }
-
 // Task is the state of a list item that is to be done.
 type Task uint8
 

@@ -1,8 +1,14 @@
-package content
+// Package strictcbor encodes and decodes the CBOR of mimi-content-09 §6: deterministic (RFC 8949 §4.2.1), of bounded depth, with
+// few kinds of map keys. What is not of that form is refused, so that everything decoded can be encoded to the same octets.
+//
+// The library decodes leniently, and we sign, hash and compare what we decode: its strictest modes are used, and the rules that
+// it has no mode for are checked here. The package is pure and part of core/content.
+package strictcbor
 
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 	"unicode/utf8"
@@ -10,11 +16,11 @@ import (
 	"github.com/fxamacker/cbor/v2"
 )
 
-// The library decodes leniently and we sign, hash and compare what we decode, so its strictest modes are used, and the rules
-// of mimi-content-09 §6 that it has no mode for are in checker.
+// ErrEncoding is wrapped by all errors about octets that are not of the form.
+var ErrEncoding = errors.New("not deterministic CBOR")
 
-// encodeCBOR encodes in the deterministic form of RFC 8949 §4.2.1.
-func encodeCBOR(v any) ([]byte, error) {
+// Marshal encodes in the deterministic form of RFC 8949 §4.2.1.
+func Marshal(v any) ([]byte, error) {
 	mode, err := cbor.CoreDetEncOptions().EncMode()
 	if err != nil {
 		return nil, err
@@ -22,12 +28,13 @@ func encodeCBOR(v any) ([]byte, error) {
 	return mode.Marshal(v)
 }
 
-// decodeCBOR decodes the one item that data is.
-func decodeCBOR(data []byte, v any) error {
+// Unmarshal decodes the one item that data is, which Check or CheckTuple has passed. The library takes some things for others: an array
+// of numbers for a byte string, a tagged text for a text; Same tells.
+func Unmarshal(data []byte, v any) error {
 	mode, err := cbor.DecOptions{
 		DupMapKey:         cbor.DupMapKeyEnforcedAPF,
 		IndefLength:       cbor.IndefLengthForbidden,
-		MaxNestedLevels:   2*MaxDepth + 8,
+		MaxNestedLevels:   maxItemDepth,
 		ExtraReturnErrors: cbor.ExtraDecErrorUnknownField,
 	}.DecMode()
 	if err != nil {
@@ -36,12 +43,18 @@ func decodeCBOR(data []byte, v any) error {
 	return mode.Unmarshal(data, v)
 }
 
+// Same reports whether v encodes to data.
+func Same(v any, data []byte) bool {
+	raw, err := Marshal(v)
+	return err == nil && bytes.Equal(raw, data)
+}
+
 // Bounds of mimi-content-09 §6.2 and §6.3.
 const (
-	maxExtensionDepth = 4         // levels of maps, arrays and tags, the extensions map being the first
-	maxKeyText        = 255       // octets
-	maxKeyInt         = 1<<53 - 1 // absolute value
-	maxItemDepth      = 32        // of anything else, against stacks of empty arrays
+	maxStrictDepth = 4         // levels of maps, arrays and tags, the extensions map being the first
+	maxKeyText     = 255       // octets
+	maxKeyInt      = 1<<53 - 1 // absolute value
+	maxItemDepth   = 32        // of anything else, against stacks of empty arrays
 )
 
 // The major types of CBOR (RFC 8949 §3.1).
@@ -57,8 +70,8 @@ type checker struct {
 	pos  int
 }
 
-// checkItem checks one item of free form: no extension, so without the rules for keys.
-func checkItem(data []byte) error {
+// Check checks that data is one item of the form, with any keys in its maps. Errors wrap ErrEncoding.
+func Check(data []byte) error {
 	c := checker{data: data}
 	if err := c.item(0, false); err != nil {
 		return err
@@ -66,22 +79,23 @@ func checkItem(data []byte) error {
 	return c.end()
 }
 
-// checkMessage checks a mimiContent: an array of seven, of which the sixth is the extensions map.
-func checkMessage(data []byte) error {
+// CheckTuple checks that data is an array of n items, of which the one at index is a map that obeys the bounds on keys and depth of
+// mimi-content-09 §6.2 and §6.3. Errors wrap ErrEncoding.
+func CheckTuple(data []byte, n, index int) error {
 	c := checker{data: data}
-	major, _, n, err := c.head()
+	major, _, size, err := c.head()
 	if err != nil {
 		return err
 	}
-	if major != majorArray || n != 7 {
-		return fmt.Errorf("%w: not an array of 7", ErrMalformed)
+	if major != majorArray || size != uint64(n) {
+		return c.bad(fmt.Sprintf("not an array of %d", n))
 	}
-	for i := range 7 {
-		extensions := i == 5
-		if extensions && (c.pos == len(data) || data[c.pos]>>5 != majorMap) {
-			return fmt.Errorf("%w: extensions are not a map", ErrMalformed)
+	for i := range n {
+		strict := i == index
+		if strict && (c.pos == len(data) || data[c.pos]>>5 != majorMap) {
+			return c.bad("not a map")
 		}
-		if err := c.item(1, extensions); err != nil {
+		if err := c.item(1, strict); err != nil {
 			return err
 		}
 	}
@@ -127,13 +141,13 @@ func (c *checker) head() (major, info byte, arg uint64, err error) {
 	return major, info, arg, nil
 }
 
-// item checks one item at a level of nesting; strict says that it is the extensions map, or in it.
+// item checks one item at a level of nesting; strict says that it is the map of CheckTuple, or in it.
 func (c *checker) item(level int, strict bool) error {
 	major, info, arg, err := c.head()
 	if err != nil {
 		return err
 	}
-	if major >= majorArray && major <= majorTag && (level > maxItemDepth || strict && level > maxExtensionDepth) {
+	if major >= majorArray && major <= majorTag && (level > maxItemDepth || strict && level > maxStrictDepth) {
 		return c.bad("nested too deeply")
 	}
 	switch major {
