@@ -16,7 +16,9 @@ import (
 	"hash"
 	"io"
 	"maps"
+	"slices"
 	"strings"
+	"sync"
 
 	"golang.org/x/crypto/chacha20poly1305"
 )
@@ -68,9 +70,10 @@ type suite struct {
 	newAEAD func(key []byte) (cipher.AEAD, error)
 	hash    func() hash.Hash
 	sig     signatureScheme
-	nh      int // KDF.Nh = Hash.length, bytes
-	nk      int // AEAD.Nk, bytes
-	nenc    int // length of an HPKE kem_output, bytes
+	nh      int        // KDF.Nh = Hash.length, bytes
+	nk      int        // AEAD.Nk, bytes
+	nenc    int        // length of an HPKE kem_output, bytes
+	buffers *sync.Pool // of *[]byte, see signContent
 }
 
 const nn = 12 // AEAD.Nn of every AEAD of RFC 9420, bytes
@@ -100,6 +103,7 @@ func DefaultSuites() Suites {
 	}
 	t := make(Suites, len(all))
 	for _, s := range all {
+		s.buffers = new(sync.Pool)
 		t[s.id] = s
 	}
 	return t
@@ -353,15 +357,24 @@ func (s *suite) externalInitReceive(externalSecret, kemOutput []byte) ([]byte, e
 	return secret, nil
 }
 
-// signContent is SignContent in parts: label<V>, content<V> (RFC 9420 §5.1.2). A GroupContext can be large, so its
-// bytes are not copied into one buffer before the signature scheme needs that.
-func signContent(label string, content [][]byte) [][]byte {
+// signContent lays out SignContent (RFC 9420 §5.1.2) in a buffer that goes back to the pool: it holds a whole
+// GroupContext, and there is one for every message.
+func (s *suite) signContent(label string, content [][]byte) *[]byte {
 	n := 0
 	for _, part := range content {
 		n += len(part)
 	}
-	prefix := appendVarint(labelled(make([]byte, 0, 16+len(label)), label), n)
-	return append([][]byte{prefix}, content...)
+	buf, _ := s.buffers.Get().(*[]byte)
+	if buf == nil {
+		buf = new([]byte)
+	}
+	b := slices.Grow((*buf)[:0], n+len(label)+16)
+	b = appendVarint(labelled(b, label), n)
+	for _, part := range content {
+		b = append(b, part...)
+	}
+	*buf = b
+	return buf
 }
 
 // sign is SignWithLabel (RFC 9420 §5.1.2) over the concatenation of content.
@@ -369,12 +382,16 @@ func (s *suite) sign(key *SignatureKey, label string, content ...[]byte) ([]byte
 	if key == nil || key.scheme != s.sig {
 		return nil, fmt.Errorf("%w: signature key of another scheme", ErrKey)
 	}
-	return key.scheme.sign(key.signer, signContent(label, content))
+	message := s.signContent(label, content)
+	defer s.buffers.Put(message)
+	return key.scheme.sign(key.signer, *message)
 }
 
 // verify is VerifyWithLabel over the concatenation of content; the error wraps [ErrSignature].
 func (s *suite) verify(public []byte, label string, signature []byte, content ...[]byte) error {
-	if !s.sig.verify(public, signContent(label, content), signature) {
+	message := s.signContent(label, content)
+	defer s.buffers.Put(message)
+	if !s.sig.verify(public, *message, signature) {
 		return fmt.Errorf("%w: %s", ErrSignature, label)
 	}
 	return nil

@@ -1,7 +1,6 @@
 package mls
 
 import (
-	"bytes"
 	"crypto/cipher"
 	"encoding/binary"
 	"fmt"
@@ -137,9 +136,10 @@ func (g *Group) open(m *messageKeys, p *PrivateMessage, step *Step) (*Authentica
 		return nil, fmt.Errorf("mls: message key: %w", err)
 	}
 	e.Opaque(p.AuthenticatedData)
-	guarded := bytes.Clone(k.nonce) // the key may be put back if this fails
-	guardNonce(guarded, [4]byte(sender[8:]))
-	plain, err := aead.Open(nil, guarded, p.Ciphertext, e.buf)
+	guard := [4]byte(sender[8:])
+	guardNonce(k.nonce, guard)
+	plain, err := aead.Open(nil, k.nonce, p.Ciphertext, e.buf)
+	guardNonce(k.nonce, guard) // as it was: the key is put back if anything fails
 	if err != nil {
 		return nil, fmt.Errorf("%w: message content (RFC 9420 §6.3.1)", ErrDecrypt)
 	}

@@ -169,19 +169,19 @@ func (m *messageKeys) at(id ratchetID, generation uint32, cfg *Config, step *Ste
 	if generation-r.generation > cfg.maxSkip() || generation == 1<<32-1 {
 		return messageKey{}, fmt.Errorf("%w: generation %d, ratchet of leaf %d is at %d", ErrReplay, generation, id.leaf, r.generation)
 	}
-	first := len(r.skipped)
-	after := &ratchet{generation: r.generation, secret: r.secret, skipped: r.skipped}
-	var k messageKey
-	for after.generation <= generation {
+	first, after := len(r.skipped), r
+	for after.generation < generation {
+		var k messageKey
 		step.forget = append(step.forget, after.secret)
 		k, after = after.advance(m.secrets.suite)
-		if k.generation < generation {
-			after.skipped = append(slices.Clip(after.skipped), k)
-		}
+		after.skipped = append(slices.Clip(after.skipped), k)
 	}
-	m.keepSkipped(id, after, first, cfg.maxSkipped(), step)
-	m.replace(id, after, step)
-	step.forget = append(step.forget, k.key, k.nonce)
+	k, last := after.advance(m.secrets.suite)
+	step.forget = append(step.forget, after.secret, k.key, k.nonce)
+	if len(last.skipped) > first {
+		m.keepSkipped(id, last, first, cfg.maxSkipped(), step)
+	}
+	m.replace(id, last, step)
 	return k, nil
 }
 

@@ -7,7 +7,6 @@ import (
 	"crypto/elliptic"
 	"fmt"
 	"io"
-	"slices"
 )
 
 // SignatureKey is the private signature key of a leaf or of an external sender (RFC 9420 §5.1.1).
@@ -62,13 +61,13 @@ func (k *SignatureKey) Sign(random io.Reader, digest []byte, opts crypto.SignerO
 	return k.signer.Sign(random, digest, opts)
 }
 
-// signatureScheme is the signature half of a cipher suite. Messages come in parts.
+// signatureScheme is the signature half of a cipher suite.
 type signatureScheme interface {
 	secretSize() int
 	parse(secret []byte) (*SignatureKey, error)
 	checkPublic(public []byte) error
-	sign(key crypto.Signer, message [][]byte) ([]byte, error)
-	verify(public []byte, message [][]byte, signature []byte) bool
+	sign(key crypto.Signer, message []byte) ([]byte, error)
+	verify(public, message, signature []byte) bool
 }
 
 type ed25519Scheme struct{}
@@ -90,12 +89,12 @@ func (ed25519Scheme) checkPublic(public []byte) error {
 	return nil
 }
 
-func (ed25519Scheme) sign(key crypto.Signer, message [][]byte) ([]byte, error) {
-	return key.Sign(nil, slices.Concat(message...), crypto.Hash(0))
+func (ed25519Scheme) sign(key crypto.Signer, message []byte) ([]byte, error) {
+	return key.Sign(nil, message, crypto.Hash(0))
 }
 
-func (ed25519Scheme) verify(public []byte, message [][]byte, signature []byte) bool {
-	return len(public) == ed25519.PublicKeySize && ed25519.Verify(public, slices.Concat(message...), signature)
+func (ed25519Scheme) verify(public, message, signature []byte) bool {
+	return len(public) == ed25519.PublicKeySize && ed25519.Verify(public, message, signature)
 }
 
 // ecdsaScheme is ECDSA with the hash of the curve's size, signatures in DER (RFC 9420 §5.1.1).
@@ -123,11 +122,9 @@ func (s ecdsaScheme) curve() elliptic.Curve {
 	}
 }
 
-func (s ecdsaScheme) digest(message [][]byte) []byte {
+func (s ecdsaScheme) digest(message []byte) []byte {
 	h := s.hash.New()
-	for _, part := range message {
-		h.Write(part)
-	}
+	h.Write(message)
 	return h.Sum(nil)
 }
 
@@ -155,12 +152,12 @@ func (s ecdsaScheme) checkPublic(public []byte) error {
 	return nil
 }
 
-func (s ecdsaScheme) sign(key crypto.Signer, message [][]byte) ([]byte, error) {
+func (s ecdsaScheme) sign(key crypto.Signer, message []byte) ([]byte, error) {
 	// Without a random source crypto/ecdsa signs deterministically (RFC 6979).
 	return key.Sign(nil, s.digest(message), s.hash)
 }
 
-func (s ecdsaScheme) verify(public []byte, message [][]byte, signature []byte) bool {
+func (s ecdsaScheme) verify(public, message, signature []byte) bool {
 	key, err := ecdsa.ParseUncompressedPublicKey(s.curve(), public)
 	return err == nil && ecdsa.VerifyASN1(key, s.digest(message), signature)
 }
