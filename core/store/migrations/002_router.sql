@@ -51,6 +51,7 @@ CREATE TABLE binding_request (
 	account      TEXT   NOT NULL,
 	conversation TEXT   NOT NULL,
 	room         TEXT   NOT NULL,
+	direction    BIGINT NOT NULL,
 	made         BIGINT NOT NULL
 );
 
@@ -132,7 +133,7 @@ CREATE TABLE delivery (
 	account      TEXT   NOT NULL,
 	room         TEXT   NOT NULL, -- empty: a word of the gateway itself
 	author       TEXT   NOT NULL, -- mimi URI; empty: the gateway itself
-	message      BYTEA  NOT NULL,
+	message      BYTEA  NOT NULL, -- zeros: it is a task
 	task         BYTEA,           -- sealed; NULL: the message is to be shown
 	state        BIGINT NOT NULL,
 	attempt      BIGINT NOT NULL,
@@ -143,5 +144,5 @@ CREATE TABLE delivery (
 	PRIMARY KEY (network, conversation, seq)
 );
 CREATE UNIQUE INDEX delivery_marker ON delivery (marker);
-CREATE INDEX delivery_state ON delivery (state);
+CREATE INDEX delivery_state ON delivery (state, network, conversation, seq);
 CREATE INDEX delivery_message ON delivery (message);

@@ -3,7 +3,7 @@ INSERT INTO person VALUES ('mimi://a.example/u/1', 'Ann', 'ann', 'matrix', '', '
 INSERT INTO person_id VALUES ('matrix', '@ann:a.example', 'mimi://a.example/u/1');
 INSERT INTO person_alias VALUES ('mimi://a.example/u/0', 'mimi://a.example/u/1');
 INSERT INTO binding VALUES ('home', '#a:a.example', 'matrix', '!a:a.example', 'mimi://a.example/r/r', 0, '');
-INSERT INTO binding_request VALUES ('code', 'home', '!a:a.example', 'mimi://a.example/r/r', 1);
+INSERT INTO binding_request VALUES ('code', 'home', '!a:a.example', 'mimi://a.example/r/r', 0, 1);
 INSERT INTO conversation VALUES ('matrix', '!a:a.example', 'A', '', 0, 0, 0);
 INSERT INTO attendance VALUES ('matrix', '!a:a.example', 'mimi://a.example/u/1', 0);
 INSERT INTO message VALUES (x'01', x'01', NULL, 'mimi://a.example/r/r', 'mimi://a.example/u/1', 1, NULL, 'matrix', '!a:a.example', 1, 1);

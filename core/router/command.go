@@ -1,0 +1,269 @@
+package router
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"mimigate/core/adapter"
+	"mimigate/core/content"
+	"mimigate/core/identity"
+	"mimigate/core/uri"
+)
+
+// commandWord begins a message to the gateway itself; such a message is not passed on.
+const commandWord = "!mimigate"
+
+// declineEvery is how often a conversation is told no at most: two programs that answer each other would never end.
+const declineEvery = time.Hour
+
+// newID is a name that nobody can guess: 26 characters of a–z and 2–7.
+func newID() string { return strings.ToLower(rand.Text()) }
+
+// commandText returns the words of a command, if a message is one.
+func commandText(m *content.Message) (string, bool) {
+	if m == nil {
+		return "", false
+	}
+	rest, ok := strings.CutPrefix(strings.TrimSpace(plainText(m)), commandWord)
+	if !ok || rest != "" && !strings.HasPrefix(rest, " ") {
+		return "", false
+	}
+	return strings.TrimSpace(rest), true
+}
+
+// isAdmin reports whether configuration says that the sender may command, and the network vouches that it is them.
+func (r *Router) isAdmin(in *arrival) bool {
+	return in.Sender.Verified && in.Marker.IsZero() && !in.History && slices.ContainsFunc(r.Admins, func(a Admin) bool {
+		return a.Network == in.place.Network && slices.Contains(in.Sender.IDs, a.ID)
+	})
+}
+
+// command does what an admin says. Anybody else gets a polite no, and nothing happens.
+func (r *Router) command(ctx context.Context, in *arrival, text string) error {
+	if in.Sender.Bot || !in.Marker.IsZero() || in.History {
+		return nil
+	}
+	words := strings.Fields(text)
+	if len(words) == 1 && (words[0] == "optout" || words[0] == "optin") {
+		return r.opt(ctx, in, words[0] == "optin")
+	}
+	if !r.isAdmin(in) {
+		return r.decline(ctx, in)
+	}
+	// What the admin tried is undone where it fails; that it failed is told.
+	var answer string
+	err := r.Store.Do(ctx, func(ctx context.Context) error {
+		var err error
+		answer, err = r.obey(ctx, in, words)
+		return err
+	})
+	if told := (refusal{}); errors.As(err, &told) {
+		answer = r.say(sayCannot, told.Error())
+	} else if err != nil {
+		return err
+	}
+	return r.answer(ctx, in, answer)
+}
+
+// refusal is why a command cannot be done: something to tell, and no failure of ours.
+type refusal struct{ error }
+
+func (r *Router) obey(ctx context.Context, in *arrival, words []string) (string, error) {
+	name := ""
+	if len(words) > 0 {
+		name = words[0]
+	}
+	switch {
+	case name == "status" && len(words) == 1:
+		return r.statusText(ctx)
+	case name == "rooms" && len(words) == 1:
+		return r.roomsText(ctx)
+	case name == "bind" && (len(words) == 2 || len(words) == 3):
+		return r.askBind(ctx, in, words[1:])
+	case name == "accept" && len(words) == 2:
+		return r.accept(ctx, in, words[1])
+	case name == "unbind" && len(words) == 1:
+		return r.unbindHere(ctx, in)
+	}
+	return r.say(sayHelp, commandWord), nil
+}
+
+func (r *Router) answer(ctx context.Context, in *arrival, text string) error {
+	return r.notice(ctx, in.place, in.account.ID, uri.Room{}, content.Text(text))
+}
+
+// decline says no, politely, and not often.
+func (r *Router) decline(ctx context.Context, in *arrival) error {
+	known, err := r.Store.Conversation(ctx, in.place)
+	if err != nil || in.Sender.Bot || r.Now().Sub(known.Declined).Abs() < declineEvery {
+		return err
+	}
+	known.Declined = r.Now()
+	if err := r.Store.PutConversation(ctx, in.place, known); err != nil {
+		return err
+	}
+	return r.answer(ctx, in, r.say(sayDeclined))
+}
+
+// opt takes a person's own word on whether theirs are passed on. That is nobody else's business, so everybody may say it.
+func (r *Router) opt(ctx context.Context, in *arrival, yes bool) error {
+	if !in.bound || len(in.Sender.IDs) == 0 {
+		return r.decline(ctx, in)
+	}
+	person, _, err := r.Identity.Resolve(ctx, in.place.Network, in.account.ID, in.Sender)
+	if err != nil {
+		return err
+	}
+	if yes {
+		if err := r.Identity.SetConsent(ctx, person.User, identity.Consented); err != nil {
+			return err
+		}
+		return r.answer(ctx, in, r.say(sayOptedIn))
+	}
+	if err := r.Identity.SetConsent(ctx, person.User, identity.OptedOut); err != nil {
+		return err
+	}
+	attended, err := r.Store.Attended(ctx, uri.Room{}, person.User)
+	if err != nil {
+		return err
+	}
+	for _, b := range attended {
+		if err := r.Store.SetAttendance(ctx, b.Place, person.User, Absent); err != nil {
+			return err
+		}
+		if _, err := r.taken(ctx, in, person, r.Members.RemoveParticipant(ctx, b.Room, person.User)); err != nil {
+			return err
+		}
+	}
+	return r.answer(ctx, in, r.say(sayOptedOut, commandWord))
+}
+
+// askBind is the conversation's say: the admin is in it. The room's say comes from a conversation that is in the room; a room without
+// any has nobody to ask.
+func (r *Router) askBind(ctx context.Context, in *arrival, words []string) (string, error) {
+	room, err := r.roomNamed(words[0])
+	if err != nil {
+		return "", refusal{err}
+	}
+	b := Binding{Chat: Chat{in.account.ID, string(in.Conversation)}, Place: in.place, Room: room}
+	if len(words) == 2 {
+		i := slices.Index(directionNames[:], words[1])
+		if i < 0 {
+			return "", refusal{fmt.Errorf("%q: in, out, both", words[1])}
+		}
+		b.Direction = Direction(i)
+	}
+	if in.bound {
+		return "", refusal{fmt.Errorf("%w: %v", ErrBound, in.binding.Room)}
+	}
+	there, err := r.Store.Bindings(ctx, room)
+	if err != nil {
+		return "", err
+	}
+	if len(there) == 0 {
+		if err := r.bindNow(ctx, b); err != nil {
+			return "", err
+		}
+		return r.say(sayBound, room.String()), nil
+	}
+	code := newID()[:8]
+	if err := r.Store.PutBindRequest(ctx, code, b); err != nil {
+		return "", err
+	}
+	return r.say(sayNeedsRoom, room.String(), commandWord, code), nil
+}
+
+// bindNow is Bind, where what cannot be is told and no failure of ours.
+func (r *Router) bindNow(ctx context.Context, b Binding) error {
+	err := r.Bind(ctx, b)
+	if errors.Is(err, ErrBound) || errors.Is(err, ErrPolicy) || errors.Is(err, adapter.ErrNotFound) {
+		return refusal{err}
+	}
+	return err
+}
+
+// roomNamed reads the id of one of our rooms, or the address of any.
+func (r *Router) roomNamed(name string) (uri.Room, error) {
+	if strings.HasPrefix(name, "mimi:") {
+		return uri.ParseRoom(name)
+	}
+	return r.Provider.Room(name)
+}
+
+// accept is the room's say.
+func (r *Router) accept(ctx context.Context, in *arrival, code string) (string, error) {
+	b, ok, err := r.Store.TakeBindRequest(ctx, code)
+	if err != nil {
+		return "", err
+	}
+	if !ok || !in.bound || in.binding.Room != b.Room {
+		return "", refusal{errors.New(r.say(sayNoCode))}
+	}
+	account, ok := r.Accounts.Account(b.Account)
+	if !ok {
+		return "", refusal{adapter.ErrNotFound}
+	}
+	b.Network = account.Network
+	if err := r.bindNow(ctx, b); err != nil {
+		return "", err
+	}
+	if err := r.notice(ctx, b.Place, b.Account, uri.Room{}, content.Text(r.say(sayBound, b.Room.String()))); err != nil {
+		return "", err
+	}
+	return r.say(sayAccepted, b.Account+"/"+b.Name), nil
+}
+
+func (r *Router) unbindHere(ctx context.Context, in *arrival) (string, error) {
+	if !in.bound {
+		return "", refusal{errors.New(r.say(sayNotBound))}
+	}
+	if err := r.Unbind(ctx, in.binding.Chat); errors.Is(err, ErrManaged) {
+		return "", refusal{err}
+	} else if err != nil {
+		return "", err
+	}
+	return r.say(sayUnboundNow), nil
+}
+
+func (r *Router) statusText(ctx context.Context) (string, error) {
+	status, err := r.Status(ctx)
+	if err != nil {
+		return "", err
+	}
+	var lines []string
+	for _, a := range status.Accounts {
+		lines = append(lines, strings.TrimSpace(fmt.Sprintf("%s (%s): %v %s %s", a.Account, a.Network, a.State, a.Reason, a.Do)))
+	}
+	for _, b := range status.Bindings {
+		lines = append(lines, strings.TrimSpace(fmt.Sprintf("%s/%s: %d waiting, %d failed %s", b.Account, b.Name, b.Waiting, b.Failed, b.Problem)))
+	}
+	if len(lines) == 0 {
+		return r.say(sayNothing), nil
+	}
+	return strings.Join(lines, "\n"), nil
+}
+
+func (r *Router) roomsText(ctx context.Context) (string, error) {
+	all, err := r.Store.Bindings(ctx, uri.Room{})
+	if err != nil {
+		return "", err
+	}
+	var lines []string
+	for _, b := range all {
+		managed := ""
+		if b.Managed != "" {
+			managed = " (" + b.Managed + ")"
+		}
+		lines = append(lines, fmt.Sprintf("%v: %s/%s, %v%s", b.Room, b.Account, b.Name, b.Direction, managed))
+	}
+	if len(lines) == 0 {
+		return r.say(sayNothing), nil
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, "\n"), nil
+}

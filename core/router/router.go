@@ -1,0 +1,267 @@
+// Package router stands between native conversations and rooms. What an adapter reports becomes a message of a room
+// (receive.go, steps 2 and 3 of design §4), and what a room's inbox brings is delivered to every conversation bound to the room
+// (room.go and deliver.go, steps 10 to 12). It also knows who may command, and what is bound to what.
+//
+// It touches neither MLS nor the wire: [Members] do that for it. All that must survive is in the [Store], changed within units of
+// work: T1 in Receive, T4 in the calls of the members' sink, T5 and T6 around each native request (design §5).
+package router
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"mimigate/core/adapter"
+	"mimigate/core/content"
+	"mimigate/core/identity"
+	"mimigate/core/uri"
+)
+
+// Members are our people in the rooms; see package member for what the calls promise. All are calls within a unit of work.
+type Members interface {
+	EnsureParticipant(ctx context.Context, room uri.Room, user uri.User, role uint32) error
+	RemoveParticipant(ctx context.Context, room uri.Room, user uri.User) error
+	SetRole(ctx context.Context, room uri.Room, user uri.User, role uint32) error
+	Participants(ctx context.Context, room uri.Room) (map[uri.User]uint32, error)
+	Send(ctx context.Context, room uri.Room, from uri.User, m *content.Message) (content.MessageID, error)
+}
+
+// Rooms makes and describes rooms; see package member.
+type Rooms interface {
+	CreateRoom(ctx context.Context, room uri.Room, name, subject string) error
+	Describe(ctx context.Context, room uri.Room, name, subject string) error
+	Description(ctx context.Context, room uri.Room) (name, subject string, err error)
+}
+
+// Identity knows persons; see package identity.
+type Identity interface {
+	Resolve(ctx context.Context, network, account string, who adapter.Person) (identity.Person, identity.Change, error)
+	ByUser(ctx context.Context, user uri.User) (identity.Person, bool, error)
+	ByID(ctx context.Context, network string, id adapter.PersonID) (identity.Person, bool, error)
+	Same(ctx context.Context, a, b uri.User) (bool, error)
+	NameOf(ctx context.Context, user uri.User, present func(uri.User) (bool, error)) (string, error)
+	SetConsent(ctx context.Context, user uri.User, to identity.Consent) error
+}
+
+// Accounts finds our accounts.
+type Accounts interface {
+	// Account returns an account of the configuration, and false where there is none, or it could not be made.
+	Account(id string) (Account, bool)
+}
+
+// Account is one of our accounts.
+type Account struct {
+	ID      string
+	Network string // the driver's name
+	Adapter adapter.Adapter
+	Unbound Unbound
+}
+
+// Unbound is what to do about a conversation that no room is bound to.
+type Unbound uint8
+
+// What may be done.
+const (
+	Ignore Unbound = iota
+	Ask            // tell the admins once
+	Create         // make a room for it
+)
+
+// Admin is somebody who may command: nobody else may (design §8).
+type Admin = identity.Ref
+
+// Chat is a conversation by the name that stands in configuration.
+type Chat struct {
+	Account string
+	Name    string // as adapter.Conversations.Open takes it
+}
+
+// Room is what configuration says of a room: what is bound to it, and the part of its policy that the router applies.
+type Room struct {
+	Room  uri.Room
+	Rules Rules
+	Bind  []Bind
+}
+
+// Rules are what a room's policy says to the router. Rooms that configuration does not name have Options.Rules.
+type Rules struct {
+	ShowJoins bool   // the conversations are told who joins and leaves elsewhere
+	Notice    string // told once to each new person; empty: nothing
+	Consent   bool   // nothing of a person is passed on before they have said yes
+	// Undelivered is how long a message may wait to be delivered; then the sender is told. 0: a week.
+	Undelivered time.Duration
+	// Networks are the only ones that may be bound; empty: all.
+	Networks []string
+}
+
+// Bind is a binding as configuration has it.
+type Bind struct {
+	Chat
+	Direction Direction
+	At        string // its place, such as config.yaml:41: it is read-only elsewhere
+}
+
+// Direction says which way messages cross a binding.
+type Direction uint8
+
+// The directions.
+const (
+	Both Direction = iota
+	In             // from the conversation to the room only
+	Out            // from the room to the conversation only
+)
+
+var directionNames = [...]string{"both", "in", "out"}
+
+// String returns both, in or out.
+func (d Direction) String() string {
+	if int(d) < len(directionNames) {
+		return directionNames[d]
+	}
+	return directionNames[Both]
+}
+
+// Options are what a router works with. All but Admins, Tell, Rules, Log, Now and the times are needed.
+type Options struct {
+	Provider uri.Provider
+	Language string // of replies and notices, RFC 5646
+	Admins   []Admin
+	Tell     Chat // where admins are told what needs attention; zero: nowhere but in the log
+	Rules    Rules
+
+	Store    Store
+	Identity Identity
+	Members  Members
+	Rooms    Rooms
+	Accounts Accounts
+
+	Log *slog.Logger     // nil: nowhere
+	Now func() time.Time // nil: time.Now
+	// Hopeless reports whether Members will never take what they failed to take with this error: the message is then dropped, with a
+	// notice where it was said. nil: only errors of the content itself are hopeless, any other makes the adapter offer it again.
+	Hopeless func(error) bool
+	// SendTimeout bounds a native request; its outcome is then unknown. 0: a minute.
+	SendTimeout time.Duration
+	// Backoff says how long to wait after the nth failure in a row, from 1. nil: a second, doubled up to five minutes.
+	Backoff func(n int) time.Duration
+}
+
+// Errors that a caller decides by.
+var (
+	// ErrManaged: the binding stands in the configuration file, and can be changed only there. The text says where.
+	ErrManaged = errors.New("managed by the configuration")
+	// ErrBound: the conversation is bound already. The text says to what.
+	ErrBound = errors.New("already bound")
+	// ErrPolicy: the room's policy does not allow it.
+	ErrPolicy = errors.New("not allowed by the room's policy")
+)
+
+// Router is the router of a provider. Its methods may be called from several goroutines.
+type Router struct {
+	Options
+	rooms map[uri.Room]Room // from the configuration; replaced as a whole, under mu
+
+	mu       sync.Mutex
+	run      *running // nil: not running
+	lines    map[Place]*line
+	accounts map[string]*AccountStatus
+	problems map[Chat]string // why a binding cannot be opened
+	tell     Place           // where Tell was found to be
+	repeated int64
+}
+
+// New returns a router. It does nothing by itself before Run.
+func New(o Options) *Router {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.SendTimeout == 0 {
+		o.SendTimeout = time.Minute
+	}
+	if o.Backoff == nil {
+		o.Backoff = backoff
+	}
+	if o.Rules.Undelivered == 0 {
+		o.Rules.Undelivered = 7 * 24 * time.Hour
+	}
+	return &Router{Options: o, rooms: make(map[uri.Room]Room), lines: make(map[Place]*line),
+		accounts: make(map[string]*AccountStatus), problems: make(map[Chat]string)}
+}
+
+// backoff is a second, doubled with each failure, up to five minutes.
+func backoff(n int) time.Duration {
+	return min(time.Second<<min(n-1, 20), 5*time.Minute)
+}
+
+// running is what belongs to one Run.
+type running struct {
+	ctx context.Context
+	all sync.WaitGroup
+}
+
+// start runs f in a goroutine of the running Run; where nothing runs, f does not either. r.mu is held.
+func (r *Router) start(f func(ctx context.Context)) {
+	if run := r.run; run != nil && run.ctx.Err() == nil {
+		run.all.Go(func() { f(run.ctx) })
+	}
+}
+
+// Run opens the bound conversations and delivers what there is to deliver, until ctx ends. It then returns nil, with nothing of it still
+// running. The adapters run on their own: their Run is the gateway's business. Run is called after [Router.Configure], and
+// again after its end if need be.
+func (r *Router) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	places, err := r.Store.PendingPlaces(ctx)
+	if err != nil {
+		return err
+	}
+	run := &running{ctx: ctx}
+	r.mu.Lock()
+	r.run = run
+	r.mu.Unlock()
+	err = r.openAll(ctx)
+	if err == nil {
+		for _, p := range places {
+			r.wake(p)
+		}
+		<-ctx.Done()
+	}
+	cancel()
+	r.mu.Lock()
+	r.run = nil
+	r.mu.Unlock()
+	run.all.Wait()
+	return err
+}
+
+// Sink returns where the adapter of an account reports its events.
+func (r *Router) Sink(account string) adapter.Sink { return sink{r, account} }
+
+type sink struct {
+	router  *Router
+	account string
+}
+
+// Receive implements adapter.Sink: unit T1.
+func (s sink) Receive(ctx context.Context, ev adapter.Event) error {
+	return s.router.receive(ctx, s.account, ev)
+}
+
+// rules are those of a room.
+func (r *Router) rules(room uri.Room) Rules {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if c, ok := r.rooms[room]; ok {
+		if c.Rules.Undelivered == 0 {
+			c.Rules.Undelivered = r.Rules.Undelivered
+		}
+		return c.Rules
+	}
+	return r.Options.Rules
+}

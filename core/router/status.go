@@ -1,0 +1,134 @@
+package router
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"mimigate/core/adapter"
+	"mimigate/core/content"
+	"mimigate/core/uri"
+)
+
+// AccountStatus is the state of one account.
+type AccountStatus struct {
+	Account, Network string
+	State            adapter.AccountState
+	Reason, Do       string // why, and what to do about it; empty: nothing to say
+	Until            time.Time
+	Since            time.Time
+}
+
+// BindingStatus is the state of one binding.
+type BindingStatus struct {
+	Binding
+	Title   string
+	Problem string // why it does not work; empty: it does
+	Counts         // of deliveries to it
+}
+
+// Status is what `mimigate status` shows of the router.
+type Status struct {
+	Accounts []AccountStatus // that have reported anything, by id
+	Bindings []BindingStatus
+	// Repeated is how often something was sent again since the start although nobody could say whether it had arrived.
+	Repeated int64
+}
+
+// Status returns the state of accounts and bindings.
+func (r *Router) Status(ctx context.Context) (Status, error) {
+	bindings, err := r.Store.Bindings(ctx, uri.Room{})
+	if err != nil {
+		return Status{}, err
+	}
+	counts, err := r.Store.CountDeliveries(ctx)
+	if err != nil {
+		return Status{}, err
+	}
+	var out Status
+	for _, b := range bindings {
+		s := BindingStatus{Binding: b, Counts: counts[b.Place]}
+		if b.Opened() {
+			known, err := r.Store.Conversation(ctx, b.Place)
+			if err != nil {
+				return Status{}, err
+			}
+			s.Title = known.Title
+		}
+		out.Bindings = append(out.Bindings, s)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i := range out.Bindings {
+		out.Bindings[i].Problem = r.problems[out.Bindings[i].Chat]
+	}
+	for _, id := range slices.Sorted(maps.Keys(r.accounts)) {
+		out.Accounts = append(out.Accounts, *r.accounts[id])
+	}
+	out.Repeated = r.repeated
+	return out, nil
+}
+
+// status takes in the state that an account reports. The admins hear of what needs them; an account that works again gets what waited.
+func (r *Router) status(ctx context.Context, account Account, s adapter.Status) error {
+	now := AccountStatus{account.ID, account.Network, s.State, s.Reason, s.Do, s.Until, r.Now()}
+	r.mu.Lock()
+	before := r.accounts[account.ID]
+	changed := before == nil || before.State != now.State || before.Reason != now.Reason
+	if !changed {
+		now.Since = before.Since
+	}
+	r.accounts[account.ID] = &now
+	r.mu.Unlock()
+	r.Log.Log(ctx, level(s.State), "account", "account", account.ID, "state", s.State.String(), "reason", s.Reason, "do", s.Do)
+	if s.State == adapter.Connected {
+		r.hurry(account.ID)
+	}
+	if !changed || s.State <= adapter.Connected {
+		return nil
+	}
+	return r.tellAdmins(ctx, strings.TrimSpace(r.say(sayAccount, account.ID, s.State.String(), s.Reason)+" "+r.todo(s.Do)))
+}
+
+func (r *Router) todo(do string) string {
+	if do == "" {
+		return ""
+	}
+	return r.say(sayDo, do)
+}
+
+// setProblem records why a binding does not work; empty: it does. It reports whether that is new.
+func (r *Router) setProblem(chat Chat, problem string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	changed := r.problems[chat] != problem
+	if problem == "" {
+		delete(r.problems, chat)
+	} else {
+		r.problems[chat] = problem
+	}
+	return changed
+}
+
+// tellAdmins says something in the admins' chat, if there is one.
+func (r *Router) tellAdmins(ctx context.Context, text string) error {
+	r.mu.Lock()
+	to := r.tell
+	r.mu.Unlock()
+	if to.Conversation == "" {
+		r.Log.WarnContext(ctx, "nobody to tell", "text", text)
+		return nil
+	}
+	return r.notice(ctx, to, r.Tell.Account, uri.Room{}, content.Text(text))
+}
+
+// level is how loud the log says that an account is in a state.
+func level(s adapter.AccountState) slog.Level {
+	if s > adapter.Connected {
+		return slog.LevelWarn
+	}
+	return slog.LevelInfo
+}
