@@ -37,7 +37,8 @@ type Config struct {
 	// equal one. It also tells whether leaves of a group and of its successor or branch are the same member's.
 	VerifySuccessor func(old, next *Credential) error
 	Components      Components
-	// PSK finds external and application PSKs (RFC 9420 §8.4), and resumption PSKs of groups other than the one at hand.
+	// PSK finds external and application PSKs (RFC 9420 §8.4), and resumption PSKs of other groups and of epochs that
+	// the group at hand does not keep.
 	PSK func(id *PreSharedKeyID) ([]byte, error)
 
 	// MaxLifetime is the longest total lifetime of a key package that may be added (RFC 9420 §7.2); 0 means any.

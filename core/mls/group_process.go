@@ -145,7 +145,7 @@ func (g *Group) lowestPathSecret(n *next, with Arrival) (int, []byte, error) {
 	}
 	var refs []nodeRef
 	for k, step := range n.steps {
-		if k >= lowestJoin {
+		if k > lowestJoin { // at that one, an older leaf of ours may still spare us the Welcome
 			break
 		}
 		refs = n.recipients(refs[:0], n.state.tree, step)
@@ -203,8 +203,8 @@ func (g *Group) pskInputs(list []ResolvedProposal) ([]pskInput, error) {
 }
 
 func (g *Group) findPSK(id *PreSharedKeyID) ([]byte, error) {
-	if id.Type == PSKResumption && bytes.Equal(id.GroupID, g.GroupID()) {
-		return g.ResumptionPSK(id.Epoch)
+	if m := g.keysOf(id.Epoch); id.Type == PSKResumption && bytes.Equal(id.GroupID, g.GroupID()) && m != nil {
+		return m.resumption, nil
 	}
 	if id.Type == PSKResumption && g.previous != nil && bytes.Equal(id.GroupID, g.previous.GroupID()) {
 		return g.previous.ResumptionPSK(id.Epoch)

@@ -30,7 +30,7 @@ func TestNegativeCommit(t *testing.T) {
 		{"valn1205 resumption PSK of an epoch to come", func() *forgery {
 			id := &PreSharedKeyID{Type: PSKResumption, Usage: UsageApplication, GroupID: w.alice.GroupID(), Epoch: 1 << 40, Nonce: w.psk("").Nonce}
 			return &forgery{by: w.alice, list: values(Proposal{Type: ProposalPSK, PSK: id})}
-		}, ErrPSK, "no resumption PSK", false},
+		}, ErrPSK, "unknown", false},
 		{"valn1206 ValSem201 no path: empty", func() *forgery { return noPath(nil) }, ErrCommit, "path missing", true},
 		{"valn1206 ValSem201 no path: remove", func() *forgery { return noPath(remove) }, ErrCommit, "path missing", true},
 		{"valn1206 ValSem201 no path: update", func() *forgery { return noPath([]ResolvedProposal{w.update(w.carol)}) }, ErrCommit, "path missing", true},
