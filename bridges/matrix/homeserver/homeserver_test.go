@@ -298,3 +298,12 @@ func TestCopyRange(t *testing.T) {
 		}
 	}
 }
+
+func TestEncryptedNames(t *testing.T) {
+	if got := Encrypted("!a"); !strings.HasSuffix(got, ": !a") {
+		t.Error(got)
+	}
+	if got := Encrypted("!a", "!b", "!c", "!d", "!e", "!f", "!g"); !strings.HasSuffix(got, ": !a, !b, !c, !d, !e, and 2 more") {
+		t.Error(got)
+	}
+}

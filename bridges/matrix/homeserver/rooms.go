@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -289,17 +290,25 @@ func (s *Server) Sendable(ctx context.Context, c adapter.Conversation) (*Room, e
 		}
 	}
 	if encrypted {
-		return nil, adapter.Gone(fmt.Errorf("matrix: %s: nothing is sent there", Encrypted(r.ID)))
+		return nil, adapter.Gone(fmt.Errorf("matrix: nothing is sent to a room that is %s", Encrypted(r.ID)))
 	}
 	return r, nil
 }
 
+// namedRooms is how many rooms a text names at most.
+const namedRooms = 5
+
 // Encrypted says that rooms are encrypted, and what that means.
 func Encrypted(rooms ...id.RoomID) string {
-	if len(rooms) == 1 {
-		return fmt.Sprintf("the room %s is end-to-end encrypted, which this account cannot do yet", rooms[0])
+	names := make([]string, 0, namedRooms+1)
+	for i, name := range rooms {
+		if i == namedRooms {
+			names = append(names, fmt.Sprintf("and %d more", len(rooms)-i))
+			break
+		}
+		names = append(names, string(name))
 	}
-	return fmt.Sprintf("%d rooms are end-to-end encrypted, which this account cannot do yet, such as %s", len(rooms), rooms[0])
+	return "end-to-end encrypted, which this account cannot do yet: " + strings.Join(names, ", ")
 }
 
 // askEncrypted asks the homeserver whether a room is encrypted by now.
