@@ -4,7 +4,11 @@
 // A [Message] is plain data. Who it answers, what it edits or deletes, that it is a reaction: all of that is data in it
 // (replaces, inReplyTo, null part, disposition), so that one path serves all (mimi-content-09 §4, §5).
 //
-// The package is pure. It imports only core/uri.
+// Below it are the packages that are part of it: strictcbor (the encoding), markup (formatted text), thing (polls, places,
+// contacts), phrase (what the gateway says in its own words), show (what a conversation shows of a message: Degrade) and status (delivered
+// and read).
+//
+// The package is pure. Of ours it imports only core/uri and strictcbor and markup.
 package content
 
 import (

@@ -13,7 +13,7 @@ import (
 // Text is a message of plain text.
 func Text(text string) *Message { return &Message{Body: TextPart(text)} }
 
-// Markdown is a message of formatted text, GFM-MIMI: no HTML in it (mimi-content-09 §7.1.1).
+// Markdown is a message of formatted text, GFM-MIMI: see MarkdownPart.
 func Markdown(text string) *Message { return &Message{Body: MarkdownPart(text)} }
 
 // Of is a message with this body.
@@ -64,9 +64,9 @@ func TextPart(text string) Part {
 	return Part{Disposition: Render, Body: Single{ContentType: TypeText, Content: []byte(strings.ToValidUTF8(text, "\uFFFD"))}}
 }
 
-// MarkdownPart is a part of GFM-MIMI text. Octets that are not UTF-8 become U+FFFD.
+// MarkdownPart is a part of GFM-MIMI text. HTML tags in it become text (mimi-content-09 §7.1.1), and octets that are not UTF-8 U+FFFD.
 func MarkdownPart(text string) Part {
-	return Part{Disposition: Render, Body: Single{ContentType: TypeMarkdown, Content: []byte(strings.ToValidUTF8(text, "\uFFFD"))}}
+	return Part{Disposition: Render, Body: Single{ContentType: TypeMarkdown, Content: []byte(markup.NoHTML(text))}}
 }
 
 // DocPart is a part of text: plain where nothing in it is formatted, else GFM-MIMI.

@@ -21,6 +21,9 @@ func TestDoc(t *testing.T) {
 			t.Errorf("%+v: %+v", p, d)
 		}
 	}
+	if got := string(MarkdownPart("*x* <b>").Body.(Single).Content); got != "_x_ &lt;b>" {
+		t.Errorf("HTML sent: %q", got)
+	}
 	for in, want := range map[string]string{"a\nb": TypeText, "*a*": TypeMarkdown, "a \\*": TypeText} {
 		if got := DocPart(markup.Parse(in)).Body.(Single).ContentType; got != want {
 			t.Errorf("%q: %s", in, got)

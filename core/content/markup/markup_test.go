@@ -57,6 +57,17 @@ func TestRewriteLinks(t *testing.T) {
 	}
 }
 
+func TestNoHTML(t *testing.T) {
+	for in, want := range map[string]string{
+		"*a* < b  **c**": "*a* < b  **c**", "a <b>x</b>": "a &lt;b>x&lt;/b>", "`<b>` <https://a.example>": "`<b>` <https://a.example>", "<!-- x -->\n\n*y*": "&lt;!-- x -->\n\n_y_",
+		"```\n<script>\n```": "```\n<script>\n```", "<div>\n\n<?php ?> <![CDATA[x]]>": "&lt;div>\n\n&lt;?php ?> &lt;![CDATA[x]]>", "a\r\n\xff": "a\n\uFFFD",
+	} {
+		if got := NoHTML(in); got != want || NoHTML(got) != got {
+			t.Errorf("%q: %q, want %q", in, got, want)
+		}
+	}
+}
+
 func TestBy(t *testing.T) {
 	for in, want := range map[string]string{
 		"hello":       "**Ann \\*:** hello",
@@ -302,9 +313,25 @@ func check(t *testing.T, d Doc) {
 		}
 		pieces.WriteString(words(piece))
 	}
+	// Where formatting is given up, addresses and numbers are said too; nothing is left out.
+	if all := pieces.String(); !subsequence(words(d), all) {
+		t.Fatalf("split, it says\n%q, not\n%q", all, words(d))
+	}
 	for _, style := range []Style{Plain, Styling, WhatsApp} {
 		d.Text(style)
 	}
+}
+
+func subsequence(part, whole string) bool {
+	rest := []rune(whole)
+	for _, r := range part {
+		i := slices.Index(rest, r)
+		if i < 0 {
+			return false
+		}
+		rest = rest[i+1:]
+	}
+	return true
 }
 
 // checkHTML parses HTML that we wrote: nothing is in it but what Matrix allows, and no link that would run.

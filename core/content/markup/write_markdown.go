@@ -11,6 +11,16 @@ import (
 // (mimi-content-09 §7.1.1).
 func (d Doc) Markdown() string { return mdBlocks(d, "\n\n") }
 
+// NoHTML returns Markdown that has no HTML tag in it, as GFM-MIMI must be sent (mimi-content-09 §7.1.1): the text itself where nothing in
+// it looks like one, else the same in our spelling, in which tags are text.
+func NoHTML(markdown string) string {
+	markdown = clean(markdown)
+	if !tag.MatchString(markdown) {
+		return markdown
+	}
+	return Parse(markdown).Markdown()
+}
+
 func mdBlocks(blocks []Node, between string) string {
 	var out []string
 	for i, n := range blocks {
@@ -89,6 +99,9 @@ func mdList(n Node, other bool) string {
 			box = [...]string{NoTask: "", TaskOpen: "[ ] ", TaskDone: "[x] "}[item.Task]
 		}
 		content := box + mdBlocks(item.Children, between)
+		if len(item.Children) > 0 && item.Children[0].Kind == List {
+			content = "\n" + content // "- - -" would be a rule
+		}
 		items = append(items, strings.TrimRight(marker+indent(content, strings.Repeat(" ", len(marker))), " "))
 	}
 	return strings.Join(items, between)
