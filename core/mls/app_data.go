@@ -7,6 +7,8 @@ import (
 	"io"
 	"slices"
 	"strings"
+
+	"mimigate/core/mls/internal/codec"
 )
 
 // ComponentID is the code point of an application component (draft-ietf-mls-extensions-10 §4).
@@ -42,12 +44,12 @@ type AppDataDictionary []ComponentData
 
 // MarshalMLS implements [Marshaler].
 func (a AppDataDictionary) MarshalMLS(e *Encoder) {
-	start := e.open()
+	start := e.Open()
 	for _, c := range a {
 		e.Uint16(uint16(c.ID))
 		e.Opaque(c.Data)
 	}
-	e.close(start)
+	e.Close(start)
 }
 
 // UnmarshalMLS implements [Unmarshaler].
@@ -121,10 +123,10 @@ func (l *LeafNode) Dictionary() (AppDataDictionary, error) { return dictionaryOf
 type ComponentsList []ComponentID
 
 // MarshalMLS implements [Marshaler].
-func (l ComponentsList) MarshalMLS(e *Encoder) { encodeUint16s(e, l) }
+func (l ComponentsList) MarshalMLS(e *Encoder) { codec.EncodeUint16s(e, l) }
 
 // UnmarshalMLS implements [Unmarshaler].
-func (l *ComponentsList) UnmarshalMLS(d *Decoder) { *l = decodeUint16s[ComponentID](d) }
+func (l *ComponentsList) UnmarshalMLS(d *Decoder) { *l = codec.DecodeUint16s[ComponentID](d) }
 
 // components returns the list stored under component id of a dictionary, nil when absent.
 func (a AppDataDictionary) components(id ComponentID) (ComponentsList, error) {
@@ -241,12 +243,12 @@ type SafeAAD []SafeAADItem
 
 // MarshalMLS implements [Marshaler].
 func (s SafeAAD) MarshalMLS(e *Encoder) {
-	start := e.open()
+	start := e.Open()
 	for _, item := range s {
 		e.Uint16(uint16(item.Component))
 		e.Opaque(item.Data)
 	}
-	e.close(start)
+	e.Close(start)
 }
 
 // UnmarshalMLS implements [Unmarshaler].
@@ -270,8 +272,8 @@ func ParseSafeAAD(data []byte, strict bool) (SafeAAD, error) {
 	if strict {
 		d.Finish()
 	}
-	if d.err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrSafeAAD, d.err)
+	if d.Err() != nil {
+		return nil, fmt.Errorf("%w: %w", ErrSafeAAD, d.Err())
 	}
 	return s, nil
 }
@@ -384,7 +386,7 @@ func ComponentLabel(id ComponentID, label string) string {
 	e.Opaque([]byte("MLS Component"))
 	e.Uint16(uint16(id))
 	e.Opaque([]byte(label))
-	return string(e.buf)
+	return string(e.Bytes())
 }
 
 // GREASE returns one of the reserved values 0x0A0A, 0x1A1A … 0x7A7A, chosen by random: those that RFC 9420 §13.5 and

@@ -1,7 +1,6 @@
 package mls
 
 import (
-	"crypto"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/ecdh"
@@ -21,6 +20,9 @@ import (
 	"sync"
 
 	"golang.org/x/crypto/chacha20poly1305"
+
+	"mimigate/core/mls/internal/codec"
+	"mimigate/core/mls/internal/signature"
 )
 
 // CipherSuite is the code point of a cipher suite (RFC 9420 §17.1).
@@ -57,7 +59,7 @@ var (
 	// ErrDecrypt: an HPKE or AEAD ciphertext does not open.
 	ErrDecrypt = errors.New("mls: cannot decrypt")
 	// ErrKey: a public or private key has no valid encoding.
-	ErrKey = errors.New("mls: malformed key")
+	ErrKey = signature.ErrKey
 )
 
 // suite is what a cipher suite consists of (RFC 9420 §5.1).
@@ -69,7 +71,7 @@ type suite struct {
 	aead    hpke.AEAD
 	newAEAD func(key []byte) (cipher.AEAD, error)
 	hash    func() hash.Hash
-	sig     signatureScheme
+	sig     signature.Scheme
 	nh      int        // KDF.Nh = Hash.length, bytes
 	nk      int        // AEAD.Nk, bytes
 	nenc    int        // length of an HPKE kem_output, bytes
@@ -87,19 +89,19 @@ func DefaultSuites() Suites {
 	x25519, p256 := hpke.DHKEM(ecdh.X25519()), hpke.DHKEM(ecdh.P256())
 	p384, p521 := hpke.DHKEM(ecdh.P384()), hpke.DHKEM(ecdh.P521())
 	all := []*suite{
-		aes128(X25519AES128, "MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519", x25519, 32, ed25519Scheme{}),
-		aes128(P256AES128, "MLS_128_DHKEMP256_AES128GCM_SHA256_P256", p256, 65, ecdsaP256),
-		chacha(X25519ChaCha, "MLS_128_DHKEMX25519_CHACHA20POLY1305_SHA256_Ed25519", x25519, 32, ed25519Scheme{}),
-		aes256(P521AES256, "MLS_256_DHKEMP521_AES256GCM_SHA512_P521", p521, 133, ecdsaP521, sha512.New, hpke.HKDFSHA512()),
-		sha384(P384AES256, "MLS_256_DHKEMP384_AES256GCM_SHA384_P384", p384, 97, ecdsaP384),
-		aes128(MLKEM768X25519AES128, "MLS_128_MLKEM768X25519_AES128GCM_SHA256_Ed25519", hpke.MLKEM768X25519(), 1120, ed25519Scheme{}),
-		sha384(MLKEM768X25519AES256, "MLS_128_MLKEM768X25519_AES256GCM_SHA384_Ed25519", hpke.MLKEM768X25519(), 1120, ed25519Scheme{}),
-		aes128(MLKEM768P256AES128, "MLS_128_MLKEM768P256_AES128GCM_SHA256_P256", hpke.MLKEM768P256(), 1153, ecdsaP256),
-		sha384(MLKEM768P256AES256, "MLS_128_MLKEM768P256_AES256GCM_SHA384_P256", hpke.MLKEM768P256(), 1153, ecdsaP256),
-		sha384(MLKEM1024P384AES256, "MLS_192_MLKEM1024P384_AES256GCM_SHA384_P384", hpke.MLKEM1024P384(), 1665, ecdsaP384),
-		sha384(MLKEM768AES256Ed, "MLS_128_MLKEM768_AES256GCM_SHA384_Ed25519", hpke.MLKEM768(), 1088, ed25519Scheme{}),
-		sha384(MLKEM768AES256P256, "MLS_128_MLKEM768_AES256GCM_SHA384_P256", hpke.MLKEM768(), 1088, ecdsaP256),
-		sha384(MLKEM1024AES256P384, "MLS_192_MLKEM1024_AES256GCM_SHA384_P384", hpke.MLKEM1024(), 1568, ecdsaP384),
+		aes128(X25519AES128, "MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519", x25519, 32, signature.Ed25519{}),
+		aes128(P256AES128, "MLS_128_DHKEMP256_AES128GCM_SHA256_P256", p256, 65, signature.ECDSAP256),
+		chacha(X25519ChaCha, "MLS_128_DHKEMX25519_CHACHA20POLY1305_SHA256_Ed25519", x25519, 32, signature.Ed25519{}),
+		aes256(P521AES256, "MLS_256_DHKEMP521_AES256GCM_SHA512_P521", p521, 133, signature.ECDSAP521, sha512.New, hpke.HKDFSHA512()),
+		sha384(P384AES256, "MLS_256_DHKEMP384_AES256GCM_SHA384_P384", p384, 97, signature.ECDSAP384),
+		aes128(MLKEM768X25519AES128, "MLS_128_MLKEM768X25519_AES128GCM_SHA256_Ed25519", hpke.MLKEM768X25519(), 1120, signature.Ed25519{}),
+		sha384(MLKEM768X25519AES256, "MLS_128_MLKEM768X25519_AES256GCM_SHA384_Ed25519", hpke.MLKEM768X25519(), 1120, signature.Ed25519{}),
+		aes128(MLKEM768P256AES128, "MLS_128_MLKEM768P256_AES128GCM_SHA256_P256", hpke.MLKEM768P256(), 1153, signature.ECDSAP256),
+		sha384(MLKEM768P256AES256, "MLS_128_MLKEM768P256_AES256GCM_SHA384_P256", hpke.MLKEM768P256(), 1153, signature.ECDSAP256),
+		sha384(MLKEM1024P384AES256, "MLS_192_MLKEM1024P384_AES256GCM_SHA384_P384", hpke.MLKEM1024P384(), 1665, signature.ECDSAP384),
+		sha384(MLKEM768AES256Ed, "MLS_128_MLKEM768_AES256GCM_SHA384_Ed25519", hpke.MLKEM768(), 1088, signature.Ed25519{}),
+		sha384(MLKEM768AES256P256, "MLS_128_MLKEM768_AES256GCM_SHA384_P256", hpke.MLKEM768(), 1088, signature.ECDSAP256),
+		sha384(MLKEM1024AES256P384, "MLS_192_MLKEM1024_AES256GCM_SHA384_P384", hpke.MLKEM1024(), 1568, signature.ECDSAP384),
 	}
 	t := make(Suites, len(all))
 	for _, s := range all {
@@ -109,22 +111,22 @@ func DefaultSuites() Suites {
 	return t
 }
 
-func aes128(id CipherSuite, name string, kem hpke.KEM, nenc int, sig signatureScheme) *suite {
+func aes128(id CipherSuite, name string, kem hpke.KEM, nenc int, sig signature.Scheme) *suite {
 	return &suite{id: id, name: name, kem: kem, kdf: hpke.HKDFSHA256(), aead: hpke.AES128GCM(), newAEAD: newGCM,
 		hash: sha256.New, sig: sig, nh: 32, nk: 16, nenc: nenc}
 }
 
-func chacha(id CipherSuite, name string, kem hpke.KEM, nenc int, sig signatureScheme) *suite {
+func chacha(id CipherSuite, name string, kem hpke.KEM, nenc int, sig signature.Scheme) *suite {
 	return &suite{id: id, name: name, kem: kem, kdf: hpke.HKDFSHA256(), aead: hpke.ChaCha20Poly1305(),
 		newAEAD: chacha20poly1305.New, hash: sha256.New, sig: sig, nh: 32, nk: 32, nenc: nenc}
 }
 
-func aes256(id CipherSuite, name string, kem hpke.KEM, nenc int, sig signatureScheme, h func() hash.Hash, kdf hpke.KDF) *suite {
+func aes256(id CipherSuite, name string, kem hpke.KEM, nenc int, sig signature.Scheme, h func() hash.Hash, kdf hpke.KDF) *suite {
 	return &suite{id: id, name: name, kem: kem, kdf: kdf, aead: hpke.AES256GCM(), newAEAD: newGCM,
 		hash: h, sig: sig, nh: h().Size(), nk: 32, nenc: nenc}
 }
 
-func sha384(id CipherSuite, name string, kem hpke.KEM, nenc int, sig signatureScheme) *suite {
+func sha384(id CipherSuite, name string, kem hpke.KEM, nenc int, sig signature.Scheme) *suite {
 	return aes256(id, name, kem, nenc, sig, sha512.New384, hpke.HKDFSHA384())
 }
 
@@ -171,7 +173,7 @@ func (t Suites) get(id CipherSuite) (*suite, error) {
 
 // labelled appends the length-prefixed "MLS 1.0 " + label.
 func labelled(b []byte, label string) []byte {
-	b = appendVarint(b, len("MLS 1.0 ")+len(label))
+	b = codec.AppendVarint(b, len("MLS 1.0 ")+len(label))
 	b = append(b, "MLS 1.0 "...)
 	return append(b, label...)
 }
@@ -180,7 +182,7 @@ func labelled(b []byte, label string) []byte {
 func labelledContext(label string, context []byte) []byte {
 	b := make([]byte, 0, 8+8+len(label)+len(context))
 	b = labelled(b, label)
-	b = appendVarint(b, len(context))
+	b = codec.AppendVarint(b, len(context))
 	return append(b, context...)
 }
 
@@ -189,7 +191,7 @@ func (s *suite) expand(secret []byte, label string, context []byte, length int) 
 	var scratch [64]byte
 	b := append(scratch[:0], byte(length>>8), byte(length))
 	b = labelled(b, label)
-	b = appendVarint(b, len(context))
+	b = codec.AppendVarint(b, len(context))
 	var info strings.Builder // a context can be large: it is copied once
 	info.Grow(len(b) + len(context))
 	info.Write(b)
@@ -238,9 +240,9 @@ func (s *suite) mac(key []byte, data ...[]byte) []byte {
 // refHash is RefHash (RFC 9420 §5.2).
 func (s *suite) refHash(label string, value []byte) []byte {
 	b := make([]byte, 0, 8+len(label)+len(value))
-	b = appendVarint(b, len(label))
+	b = codec.AppendVarint(b, len(label))
 	b = append(b, label...)
-	b = appendVarint(b, len(value))
+	b = codec.AppendVarint(b, len(value))
 	return s.sum(append(b, value...))
 }
 
@@ -369,7 +371,7 @@ func (s *suite) signContent(label string, content [][]byte) *[]byte {
 		buf = new([]byte)
 	}
 	b := slices.Grow((*buf)[:0], n+len(label)+16)
-	b = appendVarint(labelled(b, label), n)
+	b = codec.AppendVarint(labelled(b, label), n)
 	for _, part := range content {
 		b = append(b, part...)
 	}
@@ -379,19 +381,19 @@ func (s *suite) signContent(label string, content [][]byte) *[]byte {
 
 // sign is SignWithLabel (RFC 9420 §5.1.2) over the concatenation of content.
 func (s *suite) sign(key *SignatureKey, label string, content ...[]byte) ([]byte, error) {
-	if key == nil || key.scheme != s.sig {
+	if key == nil || key.Scheme != s.sig {
 		return nil, fmt.Errorf("%w: signature key of another scheme", ErrKey)
 	}
 	message := s.signContent(label, content)
 	defer s.buffers.Put(message)
-	return key.scheme.sign(key.signer, *message)
+	return s.sig.Sign(key, *message)
 }
 
 // verify is VerifyWithLabel over the concatenation of content; the error wraps [ErrSignature].
 func (s *suite) verify(public []byte, label string, signature []byte, content ...[]byte) error {
 	message := s.signContent(label, content)
 	defer s.buffers.Put(message)
-	if !s.sig.verify(public, *message, signature) {
+	if !s.sig.Verify(public, *message, signature) {
 		return fmt.Errorf("%w: %s", ErrSignature, label)
 	}
 	return nil
@@ -452,4 +454,24 @@ func randomBytes(random io.Reader, n int) ([]byte, error) {
 
 func equalTags(a, b []byte) bool { return subtle.ConstantTimeCompare(a, b) == 1 }
 
-var _ crypto.Signer = (*SignatureKey)(nil)
+// SignatureKey is the private signature key of a leaf or of an external sender (RFC 9420 §5.1.1). It implements crypto.Signer.
+type SignatureKey = signature.Key
+
+// NewSignatureKey makes a fresh signature key for the suite from random. The error wraps [ErrCipherSuite]
+// or reports the random source.
+func (t Suites) NewSignatureKey(id CipherSuite, random io.Reader) (*SignatureKey, error) {
+	s, err := t.get(id)
+	if err != nil {
+		return nil, err
+	}
+	return s.sig.Generate(random)
+}
+
+// ParseSignatureKey reads what [SignatureKey.Bytes] returned; the error wraps [ErrKey].
+func (t Suites) ParseSignatureKey(id CipherSuite, secret []byte) (*SignatureKey, error) {
+	s, err := t.get(id)
+	if err != nil {
+		return nil, err
+	}
+	return s.sig.Parse(secret)
+}

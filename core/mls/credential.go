@@ -47,11 +47,11 @@ func (c *Credential) MarshalMLS(e *Encoder) {
 	case CredentialBasic:
 		e.Opaque(c.Identity)
 	case CredentialX509:
-		start := e.open()
+		start := e.Open()
 		for _, cert := range c.Certificates {
 			e.Opaque(cert)
 		}
-		e.close(start)
+		e.Close(start)
 	default:
 		e.Opaque(c.Other)
 	}

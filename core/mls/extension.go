@@ -3,6 +3,8 @@ package mls
 import (
 	"fmt"
 	"slices"
+
+	"mimigate/core/mls/internal/codec"
 )
 
 // ExtensionType is the code point of an extension (RFC 9420 §17.3).
@@ -29,12 +31,12 @@ type Extensions []Extension
 
 // MarshalMLS implements [Marshaler].
 func (xs Extensions) MarshalMLS(e *Encoder) {
-	start := e.open()
+	start := e.Open()
 	for _, x := range xs {
 		e.Uint16(uint16(x.Type))
 		e.Opaque(x.Data)
 	}
-	e.close(start)
+	e.Close(start)
 }
 
 // UnmarshalMLS implements [Unmarshaler].
@@ -118,16 +120,16 @@ type RequiredCapabilities struct {
 
 // MarshalMLS implements [Marshaler].
 func (r *RequiredCapabilities) MarshalMLS(e *Encoder) {
-	encodeUint16s(e, r.Extensions)
-	encodeUint16s(e, r.Proposals)
-	encodeUint16s(e, r.Credentials)
+	codec.EncodeUint16s(e, r.Extensions)
+	codec.EncodeUint16s(e, r.Proposals)
+	codec.EncodeUint16s(e, r.Credentials)
 }
 
 // UnmarshalMLS implements [Unmarshaler].
 func (r *RequiredCapabilities) UnmarshalMLS(d *Decoder) {
-	r.Extensions = decodeUint16s[ExtensionType](d)
-	r.Proposals = decodeUint16s[ProposalType](d)
-	r.Credentials = decodeUint16s[CredentialType](d)
+	r.Extensions = codec.DecodeUint16s[ExtensionType](d)
+	r.Proposals = codec.DecodeUint16s[ProposalType](d)
+	r.Credentials = codec.DecodeUint16s[CredentialType](d)
 }
 
 // ExternalSender is one entry of the external_senders extension (RFC 9420 §12.1.8.1).
@@ -157,24 +159,4 @@ func (s *ExternalSenders) UnmarshalMLS(d *Decoder) {
 		x.Credential.UnmarshalMLS(d)
 		*s = append(*s, x)
 	})
-}
-
-func encodeUint16s[T ~uint16](e *Encoder, vs []T) {
-	e.buf = appendVarint(e.buf, 2*len(vs))
-	for _, v := range vs {
-		e.Uint16(uint16(v))
-	}
-}
-
-func decodeUint16s[T ~uint16](d *Decoder) []T {
-	body := d.Opaque()
-	if len(body)%2 != 0 {
-		d.Failf("vector of 16-bit values with %d bytes", len(body))
-		return nil
-	}
-	vs := make([]T, len(body)/2)
-	for i := range vs {
-		vs[i] = T(body[2*i])<<8 | T(body[2*i+1])
-	}
-	return vs
 }

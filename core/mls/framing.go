@@ -173,7 +173,7 @@ func (a *AuthenticatedContent) tbs(context []byte) (content, covered []byte) {
 	if a.Content.Sender.Type == SenderMember || a.Content.Sender.Type == SenderNewMemberCommit {
 		covered = context
 	}
-	return e.buf, covered
+	return e.Bytes(), covered
 }
 
 // membershipTag is the MAC over AuthenticatedContentTBM (RFC 9420 §6.2).
@@ -181,7 +181,7 @@ func (a *AuthenticatedContent) membershipTag(s *suite, key, context []byte) []by
 	content, covered := a.tbs(context)
 	var auth Encoder
 	a.Auth.marshal(&auth, a.Content.ContentType)
-	return s.mac(key, content, covered, auth.buf)
+	return s.mac(key, content, covered, auth.Bytes())
 }
 
 func (a *AuthenticatedContent) sign(s *suite, key *SignatureKey, context []byte) (err error) {

@@ -124,11 +124,22 @@ func (g *Group) local(i LeafIndex) (*localLeaf, error) {
 	return nil, fmt.Errorf("%w: leaf %d is not local", ErrNotMember, i)
 }
 
+// present says that a local leaf is left; without one there are no secrets.
+func (g *Group) present() error {
+	if len(g.leaves) > 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: the last local leaf has left", ErrNotMember)
+}
+
 // EpochAuthenticator returns the epoch_authenticator (RFC 9420 §8.7), Nh bytes.
 func (g *Group) EpochAuthenticator() []byte { return bytes.Clone(g.secrets.authentic) }
 
 // Export derives a secret of length bytes for the application (RFC 9420 §8.5).
 func (g *Group) Export(label string, context []byte, length int) ([]byte, error) {
+	if err := g.present(); err != nil {
+		return nil, err
+	}
 	if length <= 0 || length > 255*g.suite.nh {
 		return nil, fmt.Errorf("mls: exported secret of %d bytes", length)
 	}
@@ -138,6 +149,9 @@ func (g *Group) Export(label string, context []byte, length int) ([]byte, error)
 // SafeExport takes the epoch's secret of a component (draft-ietf-mls-extensions-10 §4.4), Nh bytes, in
 // Step.Application. It can be taken once an epoch; after that the error wraps [ErrReplay].
 func (g *Group) SafeExport(id ComponentID) (*Step, error) {
+	if err := g.present(); err != nil {
+		return nil, err
+	}
 	step := &Step{Epoch: g.Epoch()}
 	secret := g.exporter.take(LeafIndex(id), exporterKey, step)
 	if secret == nil {
@@ -209,6 +223,9 @@ type Arrival struct {
 // Process opens or validates a message from the group. Application messages and proposals are staged; the step
 // of a commit changes nothing until it is given to Merge. On error the group is exactly as it was.
 func (g *Group) Process(m *Message, with Arrival) (*Step, error) {
+	if err := g.present(); err != nil {
+		return nil, err
+	}
 	switch m.WireFormat {
 	case WirePublicMessage:
 		return g.processPublic(m, with)

@@ -479,7 +479,7 @@ func (s *suite) groupInfo(st *epochState, secrets *epochSecrets, signer LeafInde
 	var e Encoder
 	e.Opaque(public)
 	info := &GroupInfo{Context: st.context, ConfirmationTag: st.confirmation, Signer: signer,
-		Extensions: Extensions{{Type: ExtExternalPub, Data: e.buf}}}
+		Extensions: Extensions{{Type: ExtExternalPub, Data: e.Bytes()}}}
 	if withTree {
 		info.Extensions = append(info.Extensions, Extension{Type: ExtRatchetTree, Data: st.tree.marshal()})
 	}

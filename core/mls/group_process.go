@@ -3,6 +3,8 @@ package mls
 import (
 	"bytes"
 	"fmt"
+	"maps"
+	"slices"
 )
 
 // processCommit verifies a commit and derives the epoch it begins (RFC 9420 §12.4.2). It changes nothing.
@@ -253,13 +255,19 @@ func (g *Group) Merge(commit *Step) (*Step, error) {
 
 // end forgets everything private: the last local leaf has left.
 func (g *Group) end(step *Step) {
-	secrets, private, leaves, past, keys := g.secrets, g.private, g.leaves, g.past, g.keys
+	old := *g
 	step.Delta = []Record{{Key: []byte{}, Prefix: true}}
-	g.secrets, g.past = new(epochSecrets), nil
+	g.secrets, g.past, g.exporter = new(epochSecrets), nil, secretNodes{}
 	g.private, g.leaves = make(map[nodeIndex][]byte), make(map[LeafIndex]*localLeaf)
-	g.keys = &messageKeys{epoch: g.Epoch()}
+	g.keys, g.updates = &messageKeys{epoch: g.Epoch()}, make(map[ProposalRef]newLeafKey)
+	for _, b := range old.secrets.stored() {
+		step.forget = append(step.forget, *b)
+	}
+	step.forget = slices.AppendSeq(step.forget, maps.Values(old.private))
+	step.forget = slices.AppendSeq(step.forget, maps.Values(old.exporter.nodes))
 	step.undo = append(step.undo, func() {
-		g.secrets, g.private, g.leaves, g.past, g.keys = secrets, private, leaves, past, keys
+		g.secrets, g.private, g.leaves, g.past, g.keys = old.secrets, old.private, old.leaves, old.past, old.keys
+		g.exporter, g.updates = old.exporter, old.updates
 	})
 }
 
@@ -344,7 +352,7 @@ func (g *Group) mergeLeaves(n *next, step *Step) {
 		if l == nil {
 			step.delete(leafKey(i))
 		} else {
-			step.put(leafKey(i), l.signature.secret)
+			step.put(leafKey(i), l.signature.Bytes())
 		}
 	}
 	step.undo = append(step.undo, func() {

@@ -45,7 +45,7 @@ func (k *KeyPackage) UnmarshalMLS(d *Decoder) {
 func (k *KeyPackage) tbs() []byte {
 	e := NewEncoder(1024)
 	k.marshalBody(e)
-	return e.buf
+	return e.Bytes()
 }
 
 func (k *KeyPackage) ref(s *suite) []byte {
@@ -200,7 +200,7 @@ func (j *JoinSecrets) MarshalMLS(e *Encoder) {
 	j.KeyPackage.MarshalMLS(e)
 	e.Opaque(j.InitKey)
 	e.Opaque(j.LeafKey)
-	e.Opaque(j.Signature.secret)
+	e.Opaque(j.Signature.Bytes())
 }
 
 // UnmarshalJoinSecrets reads what [JoinSecrets] encoded; the error wraps [ErrSyntax], [ErrCipherSuite] or [ErrKey].

@@ -60,7 +60,7 @@ func (s *suite) confirmedTranscriptHash(interim []byte, commit *AuthenticatedCon
 	e.Uint16(uint16(commit.WireFormat))
 	commit.Content.MarshalMLS(e)
 	e.Opaque(commit.Auth.Signature)
-	return s.sum(e.buf)
+	return s.sum(e.Bytes())
 }
 
 // interimTranscriptHash is RFC 9420 §8.2.
@@ -68,7 +68,7 @@ func (s *suite) interimTranscriptHash(confirmed, confirmationTag []byte) []byte 
 	e := NewEncoder(len(confirmed) + len(confirmationTag) + 4)
 	e.Raw(confirmed)
 	e.Opaque(confirmationTag)
-	return s.sum(e.buf)
+	return s.sum(e.Bytes())
 }
 
 // export is MLS-Exporter (RFC 9420 §8.5).

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"mimigate/core/mls/internal/codec"
 )
 
 // ProtocolVersion is the MLS version; 1 is mls10 (RFC 9420 §17).
@@ -28,20 +30,20 @@ type Capabilities struct {
 
 // MarshalMLS implements [Marshaler].
 func (c *Capabilities) MarshalMLS(e *Encoder) {
-	encodeUint16s(e, c.Versions)
-	encodeUint16s(e, c.CipherSuites)
-	encodeUint16s(e, c.Extensions)
-	encodeUint16s(e, c.Proposals)
-	encodeUint16s(e, c.Credentials)
+	codec.EncodeUint16s(e, c.Versions)
+	codec.EncodeUint16s(e, c.CipherSuites)
+	codec.EncodeUint16s(e, c.Extensions)
+	codec.EncodeUint16s(e, c.Proposals)
+	codec.EncodeUint16s(e, c.Credentials)
 }
 
 // UnmarshalMLS implements [Unmarshaler].
 func (c *Capabilities) UnmarshalMLS(d *Decoder) {
-	c.Versions = decodeUint16s[ProtocolVersion](d)
-	c.CipherSuites = decodeUint16s[CipherSuite](d)
-	c.Extensions = decodeUint16s[ExtensionType](d)
-	c.Proposals = decodeUint16s[ProposalType](d)
-	c.Credentials = decodeUint16s[CredentialType](d)
+	c.Versions = codec.DecodeUint16s[ProtocolVersion](d)
+	c.CipherSuites = codec.DecodeUint16s[CipherSuite](d)
+	c.Extensions = codec.DecodeUint16s[ExtensionType](d)
+	c.Proposals = codec.DecodeUint16s[ProposalType](d)
+	c.Credentials = codec.DecodeUint16s[CredentialType](d)
 }
 
 func (c *Capabilities) supportsExtension(t ExtensionType) bool {
@@ -136,7 +138,7 @@ func (l *LeafNode) tbs(groupID []byte, index LeafIndex) []byte {
 		e.Opaque(groupID)
 		e.Uint32(uint32(index))
 	}
-	return e.buf
+	return e.Bytes()
 }
 
 func (l *LeafNode) sign(s *suite, key *SignatureKey, groupID []byte, index LeafIndex) (err error) {
@@ -263,7 +265,7 @@ func (r *leafRules) check(l *LeafNode, source LeafNodeSource, fresh bool) error 
 	if err := r.suite.checkPublicKey(l.EncryptionKey); err != nil {
 		return err
 	}
-	if err := r.suite.sig.checkPublic(l.SignatureKey); err != nil {
+	if err := r.suite.sig.CheckPublic(l.SignatureKey); err != nil {
 		return err
 	}
 	if err := r.checkSupport(l); err != nil {

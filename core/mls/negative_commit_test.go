@@ -233,15 +233,15 @@ func (f *privateForgery) message(t testing.TB, g *Group) []byte {
 	e.Opaque(p.GroupID)
 	e.Uint64(p.Epoch)
 	e.Uint8(uint8(p.ContentType))
-	short := len(e.buf)
+	short := len(e.Bytes())
 	e.Opaque(p.AuthenticatedData)
-	p.Ciphertext = aead.Seal(nil, k.nonce, plain.buf, e.buf)
+	p.Ciphertext = aead.Seal(nil, k.nonce, plain.Bytes(), e.Bytes())
 	sender := binary.BigEndian.AppendUint32(nil, f.leaf)
 	sender = binary.BigEndian.AppendUint32(sender, r.generation+f.generation)
 	sender = append(sender, 0, 0, 0, 0)
 	sample := p.Ciphertext[:min(len(p.Ciphertext), s.nh)]
 	senderAEAD := must(s.newAEAD(s.expand(m.senderData, "key", sample, s.nk)))(t)
-	p.EncryptedSenderData = senderAEAD.Seal(nil, s.expand(m.senderData, "nonce", sample, nn), sender, e.buf[:short])
+	p.EncryptedSenderData = senderAEAD.Seal(nil, s.expand(m.senderData, "nonce", sample, nn), sender, e.Bytes()[:short])
 	if f.outer != nil {
 		f.outer(p)
 	}

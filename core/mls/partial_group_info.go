@@ -3,6 +3,8 @@ package mls
 import (
 	"bytes"
 	"fmt"
+
+	"mimigate/core/mls/internal/codec"
 )
 
 // RatchetTreeRepresentation says how a ratchet tree is handed over (draft-mahy-mls-ratchet-tree-options-03 §2).
@@ -46,7 +48,7 @@ func (o *RatchetTreeOption) UnmarshalMLS(d *Decoder) {
 		rest := d.Remaining()
 		body := d.Opaque()
 		if d.Err() == nil {
-			o.Tree = rest[:varintSize(len(body))+len(body)]
+			o.Tree = rest[:codec.VarintSize(len(body))+len(body)]
 		}
 	case TreeHTTPSURI:
 		o.URL, o.Signature = d.Opaque(), d.Opaque()

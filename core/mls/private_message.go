@@ -75,24 +75,24 @@ func (m *messageKeys) seal(a *AuthenticatedContent, padding int, guard [4]byte, 
 	short := e.Len() // SenderDataAAD ends here, PrivateContentAAD after authenticated_data
 	e.Opaque(c.AuthenticatedData)
 	long := e.Len()
-	e.buf = appendVarint(e.buf, senderDataSize+aead.Overhead())
+	e.Length(senderDataSize + aead.Overhead())
 	senderAt := e.Len()
 	e.Raw(make([]byte, senderDataSize+aead.Overhead()))
-	e.buf = appendVarint(e.buf, sealed)
+	e.Length(sealed)
 	body := e.Len()
 	guardNonce(k.nonce, guard)
-	e.buf = aead.Seal(e.buf, k.nonce, plain.buf, e.buf[start:long])
+	out := aead.Seal(e.Bytes(), k.nonce, plain.Bytes(), e.Bytes()[start:long])
 
 	var sender [senderDataSize]byte
 	binary.BigEndian.PutUint32(sender[:], c.Sender.Index)
 	binary.BigEndian.PutUint32(sender[4:], k.generation)
 	copy(sender[8:], guard[:])
-	senderAEAD, nonce, err := m.senderDataAEAD(e.buf[body:])
+	senderAEAD, nonce, err := m.senderDataAEAD(out[body:])
 	if err != nil {
 		return nil, err
 	}
-	senderAEAD.Seal(e.buf[senderAt:senderAt], nonce, sender[:], e.buf[start:short])
-	return e.buf, nil
+	senderAEAD.Seal(out[senderAt:senderAt], nonce, sender[:], out[start:short])
+	return out, nil
 }
 
 // guardNonce mixes the reuse guard into a nonce (RFC 9420 §6.3.1).
@@ -113,7 +113,7 @@ func (g *Group) open(m *messageKeys, p *PrivateMessage, step *Step) (*Authentica
 	if err != nil {
 		return nil, err
 	}
-	sender, err := senderAEAD.Open(nil, nonce, p.EncryptedSenderData, e.buf)
+	sender, err := senderAEAD.Open(nil, nonce, p.EncryptedSenderData, e.Bytes())
 	if err != nil || len(sender) != senderDataSize {
 		return nil, fmt.Errorf("%w: sender data (RFC 9420 §6.3.2)", ErrDecrypt)
 	}
@@ -138,7 +138,7 @@ func (g *Group) open(m *messageKeys, p *PrivateMessage, step *Step) (*Authentica
 	e.Opaque(p.AuthenticatedData)
 	guard := [4]byte(sender[8:])
 	guardNonce(k.nonce, guard)
-	plain, err := aead.Open(nil, k.nonce, p.Ciphertext, e.buf)
+	plain, err := aead.Open(nil, k.nonce, p.Ciphertext, e.Bytes())
 	guardNonce(k.nonce, guard) // as it was: the key is put back if anything fails
 	if err != nil {
 		return nil, fmt.Errorf("%w: message content (RFC 9420 §6.3.1)", ErrDecrypt)

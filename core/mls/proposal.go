@@ -158,11 +158,11 @@ type Commit struct {
 
 // MarshalMLS implements [Marshaler].
 func (c *Commit) MarshalMLS(e *Encoder) {
-	start := e.open()
+	start := e.Open()
 	for i := range c.Proposals {
 		c.Proposals[i].MarshalMLS(e)
 	}
-	e.close(start)
+	e.Close(start)
 	e.Bool(c.Path != nil)
 	if c.Path != nil {
 		c.Path.MarshalMLS(e)
@@ -198,16 +198,16 @@ type UpdatePathNode struct {
 // MarshalMLS implements [Marshaler].
 func (u *UpdatePath) MarshalMLS(e *Encoder) {
 	u.LeafNode.MarshalMLS(e)
-	start := e.open()
+	start := e.Open()
 	for i := range u.Nodes {
 		e.Opaque(u.Nodes[i].EncryptionKey)
-		inner := e.open()
+		inner := e.Open()
 		for j := range u.Nodes[i].EncryptedPathSecret {
 			u.Nodes[i].EncryptedPathSecret[j].MarshalMLS(e)
 		}
-		e.close(inner)
+		e.Close(inner)
 	}
-	e.close(start)
+	e.Close(start)
 }
 
 // UnmarshalMLS implements [Unmarshaler].

@@ -105,7 +105,7 @@ func (s *suite) pskSecret(keys []pskInput) []byte {
 		keys[i].id.MarshalMLS(&e)
 		e.Uint16(uint16(i))
 		e.Uint16(uint16(len(keys)))
-		input := s.expand(extracted, "derived psk", e.buf, s.nh)
+		input := s.expand(extracted, "derived psk", e.Bytes(), s.nh)
 		secret = s.extract(input, secret)
 	}
 	return secret

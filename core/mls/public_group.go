@@ -208,7 +208,7 @@ func (g *PublicGroup) checkTree(st *epochState) error {
 func (g *PublicGroup) checkSenders(senders ExternalSenders) error {
 	for i := range senders {
 		s := &senders[i]
-		if err := g.suite.sig.checkPublic(s.SignatureKey); err != nil {
+		if err := g.suite.sig.CheckPublic(s.SignatureKey); err != nil {
 			return fmt.Errorf("external sender %d: %w", i, err)
 		}
 		if err := g.cfg.verifyExternalSender(&s.Credential, s.SignatureKey); err != nil {
@@ -475,7 +475,7 @@ func (g *PublicGroup) merge(n *next, step *Step) {
 		}
 		var e Encoder
 		next.marshal(&e)
-		step.put(nodeKey(i), e.buf)
+		step.put(nodeKey(i), e.Bytes())
 	})
 	step.undo = append(step.undo, func() {
 		for _, id := range n.keysAdded {

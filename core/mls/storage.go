@@ -93,7 +93,7 @@ func encodeMessageKey(k messageKey) []byte {
 	var e Encoder
 	e.Opaque(k.key)
 	e.Opaque(k.nonce)
-	return e.buf
+	return e.Bytes()
 }
 
 func encodeState(st *epochState) []byte {
@@ -105,7 +105,7 @@ func encodeState(st *epochState) []byte {
 	if st.reinit != nil {
 		st.reinit.MarshalMLS(e)
 	}
-	return e.buf
+	return e.Bytes()
 }
 
 func encodeSecrets(s *epochSecrets) []byte {
@@ -113,7 +113,7 @@ func encodeSecrets(s *epochSecrets) []byte {
 	for _, b := range s.stored() {
 		e.Opaque(*b)
 	}
-	return e.buf
+	return e.Bytes()
 }
 
 // stored lists the secrets that outlive the beginning of an epoch.
@@ -127,15 +127,15 @@ func encodeEpochHeader(m *messageKeys) []byte {
 	e.Bool(m.safeAAD)
 	e.Opaque(m.senderData)
 	e.Opaque(m.resumption)
-	return e.buf
+	return e.Bytes()
 }
 
 func encodeUpdate(k newLeafKey) []byte {
 	var e Encoder
 	e.Uint32(uint32(k.leaf))
 	e.Opaque(k.private)
-	e.Opaque(k.signature.secret)
-	return e.buf
+	e.Opaque(k.signature.Bytes())
+	return e.Bytes()
 }
 
 // oldLeafRecord encodes a leaf position of a past epoch; nil is a blank one.
@@ -145,7 +145,7 @@ func oldLeafRecord(l *LeafNode) []byte {
 	if l != nil {
 		l.MarshalMLS(&e)
 	}
-	return e.buf
+	return e.Bytes()
 }
 
 // Snapshot returns everything that has to be stored of a group followed from here on.
@@ -154,14 +154,14 @@ func (g *PublicGroup) Snapshot() []Record {
 	var e Encoder
 	e.Uint8(storageVersion)
 	e.Uint16(uint16(g.suite.id))
-	step.put(keyHeader, e.buf)
+	step.put(keyHeader, e.Bytes())
 	step.put(keyEpoch, encodeState(g.state))
 	step.put(contextKey(g.Epoch()), g.state.contextBytes)
 	tree{}.diff(g.state.tree, func(i nodeIndex, _, n *node) {
 		if n != nil && !n.blank() {
 			var e Encoder
 			n.marshal(&e)
-			step.put(nodeKey(i), e.buf)
+			step.put(nodeKey(i), e.Bytes())
 		}
 	})
 	for i, p := range g.proposals {
@@ -179,7 +179,7 @@ func (g *Group) Snapshot() []Record {
 		step.put(privateKeyKey(i), key)
 	}
 	for i, l := range g.leaves {
-		step.put(leafKey(i), l.signature.secret)
+		step.put(leafKey(i), l.signature.Bytes())
 	}
 	for ref, k := range g.updates {
 		step.put(updateKey(ref), encodeUpdate(k))
@@ -234,7 +234,7 @@ func (m *messageKeys) snapshot(step *Step) {
 // encodePending serialises the pending commit with all that Merge needs.
 func (g *Group) encodePending() []byte {
 	n := g.pending.next
-	e := NewEncoder(4096)
+	e := NewEncoder(4096 + len(n.state.contextBytes))
 	e.Opaque(g.pending.hash)
 	e.Uint64(n.base.context.Epoch)
 	e.Uint32(uint32(n.committer))
@@ -272,7 +272,7 @@ func (g *Group) encodePending() []byte {
 		for _, i := range slices.Sorted(maps.Keys(n.private.changed)) {
 			e.Uint32(uint32(i))
 			if l := n.private.changed[i]; l != nil {
-				e.Opaque(l.signature.secret)
+				e.Opaque(l.signature.Bytes())
 			} else {
 				e.Opaque(nil)
 			}
@@ -281,7 +281,7 @@ func (g *Group) encodePending() []byte {
 	e.Opaque(encodeSecrets(n.private.secrets))
 	e.Opaque(n.private.secrets.encryption)
 	e.Opaque(n.private.secrets.appExport)
-	return e.buf
+	return e.Bytes()
 }
 
 func indices(added []AddedLeaf) []LeafIndex {
@@ -536,7 +536,7 @@ func (l *loader) private(g *Group, epochs map[uint64]*messageKeys, key, value []
 	case key[0] == 'X' && len(key) == 5:
 		g.exporter.nodes[nodeIndex(binary.BigEndian.Uint32(key[1:]))] = bytes.Clone(value)
 	case key[0] == 'L' && len(key) == 5:
-		signature, err := l.suite.sig.parse(value)
+		signature, err := l.suite.sig.Parse(value)
 		if err != nil {
 			return storageError("local leaf", err)
 		}
@@ -549,7 +549,7 @@ func (l *loader) private(g *Group, epochs map[uint64]*messageKeys, key, value []
 			return storageError("update", err)
 		}
 		var err error
-		if k.signature, err = l.suite.sig.parse(secret); err != nil {
+		if k.signature, err = l.suite.sig.Parse(secret); err != nil {
 			return storageError("update", err)
 		}
 		g.updates[ProposalRef(key[1:])] = k
@@ -704,7 +704,7 @@ func (l *loader) pending(g *Group, data []byte) (*pendingCommit, error) {
 			n.private.changed[i] = nil
 			return
 		}
-		signature, err := l.suite.sig.parse(secret)
+		signature, err := l.suite.sig.Parse(secret)
 		bad = errors.Join(bad, err)
 		n.private.changed[i] = &localLeaf{signature: signature}
 	})
@@ -766,7 +766,7 @@ func checkLocal(t tree, leaves map[LeafIndex]*localLeaf) error {
 		if l == nil {
 			continue
 		}
-		if leaf := t.leaf(i); leaf == nil || !bytes.Equal(leaf.SignatureKey, l.signature.public) {
+		if leaf := t.leaf(i); leaf == nil || !bytes.Equal(leaf.SignatureKey, l.signature.PublicBytes()) {
 			return fmt.Errorf("%w: local leaf %d is not in the tree", ErrStorage, i)
 		}
 	}

@@ -27,7 +27,7 @@ func (p *ParentNode) MarshalMLS(e *Encoder) {
 }
 
 func marshalUnmerged(e *Encoder, leaves []LeafIndex) {
-	e.buf = appendVarint(e.buf, 4*len(leaves))
+	e.Length(4 * len(leaves))
 	for _, l := range leaves {
 		e.Uint32(uint32(l))
 	}

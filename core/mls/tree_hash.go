@@ -16,7 +16,7 @@ func leafHash(s *suite, i LeafIndex, l *LeafNode) []byte {
 	if l != nil {
 		l.MarshalMLS(e)
 	}
-	return s.sum(e.buf)
+	return s.sum(e.Bytes())
 }
 
 // parentNodeHash is the tree hash of a parent (RFC 9420 §7.8).
@@ -29,7 +29,7 @@ func parentNodeHash(s *suite, p *ParentNode, left, right []byte) []byte {
 	}
 	e.Opaque(left)
 	e.Opaque(right)
-	return s.sum(e.buf)
+	return s.sum(e.Bytes())
 }
 
 // parentHash is RFC 9420 §7.9; siblingHash is the original tree hash of the sibling.
@@ -38,7 +38,7 @@ func parentHash(s *suite, p *ParentNode, siblingHash []byte) []byte {
 	e.Opaque(p.EncryptionKey)
 	e.Opaque(p.ParentHash)
 	e.Opaque(siblingHash)
-	return s.sum(e.buf)
+	return s.sum(e.Bytes())
 }
 
 // hashWithout is the tree hash a subtree had before the leaves in removed (sorted) were added: the original
@@ -162,7 +162,7 @@ func (n *node) parentHash() []byte {
 func (t tree) marshal() []byte {
 	last := t.lastLeaf().node()
 	e := NewEncoder(int(t.root.leaves) * 600)
-	start := e.open()
+	start := e.Open()
 	var walk func(n *node, first LeafIndex, level int)
 	walk = func(n *node, first LeafIndex, level int) { // in order: left, node, right
 		if level > 0 {
@@ -176,8 +176,8 @@ func (t tree) marshal() []byte {
 		}
 	}
 	walk(t.root, 0, t.depth)
-	e.close(start)
-	return e.buf
+	e.Close(start)
+	return e.Bytes()
 }
 
 // lastLeaf is the rightmost leaf that is not blank.
@@ -240,7 +240,7 @@ func parseTree(s *suite, data []byte, in *interner) (tree, error) {
 		}
 		l, p := unmarshalNode(d, i)
 		n := node{}
-		if l != nil && d.err == nil {
+		if l != nil && d.Err() == nil {
 			n.leaf, n.leaves = l.compact(in), 1
 		}
 		if p != nil {

@@ -12,6 +12,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"mimigate/core/mls/internal/codec"
+	"mimigate/core/mls/internal/signature"
 )
 
 // hexBytes is a byte string in a vector file.
@@ -210,7 +213,7 @@ func checkCryptoBasics(t *testing.T, s *suite, v *cryptoBasics) {
 // vectorKey reads a signature key of a vector, in which ECDSA scalars may lack leading zeros.
 func vectorKey(t *testing.T, s *suite, secret []byte) *SignatureKey {
 	t.Helper()
-	return must(s.sig.parse(padded(secret, s.sig.secretSize())))(t)
+	return must(s.sig.Parse(padded(secret, s.sig.Size())))(t)
 }
 
 func padded(secret []byte, size int) []byte {
@@ -222,8 +225,8 @@ func padded(secret []byte, size int) []byte {
 
 // vectorHPKEKey is the same for HPKE keys, of which only the DH KEMs over NIST curves are affected.
 func vectorHPKEKey(s *suite, secret []byte) []byte {
-	if e, ok := s.sig.(ecdsaScheme); ok {
-		return padded(secret, e.size)
+	if e, ok := s.sig.(signature.ECDSA); ok {
+		return padded(secret, e.Size())
 	}
 	return secret
 }
@@ -235,7 +238,7 @@ type deserializationVector struct {
 
 func checkDeserialization(t *testing.T, _ *suite, v *deserializationVector) {
 	d := NewDecoder(v.Header)
-	n := d.varint()
+	n := d.Varint()
 	if v.Length > MaxVector {
 		if !errors.Is(d.Err(), ErrSyntax) {
 			t.Errorf("length %d accepted", v.Length)
@@ -245,7 +248,7 @@ func checkDeserialization(t *testing.T, _ *suite, v *deserializationVector) {
 	if err := d.Finish(); err != nil || n != v.Length {
 		t.Errorf("length %d, %v; want %d", n, err, v.Length)
 	}
-	same(t, "header", appendVarint(nil, v.Length), v.Header)
+	same(t, "header", codec.AppendVarint(nil, v.Length), v.Header)
 }
 
 func checkMessages(t *testing.T, s *suite, v *map[string]hexBytes) {
@@ -297,7 +300,7 @@ func (b *proposalBody) UnmarshalMLS(d *Decoder) {
 	var e Encoder
 	e.Uint16(uint16(b.p.Type))
 	e.Raw(d.Raw(len(d.Remaining())))
-	inner := NewDecoder(e.buf)
+	inner := NewDecoder(e.Bytes())
 	b.p.UnmarshalMLS(inner)
 	if err := inner.Finish(); err != nil {
 		d.Failf("%v", err)
@@ -496,7 +499,7 @@ func checkProtection(t *testing.T, s *suite, v *protectionVector) {
 	body := func(a *AuthenticatedContent) []byte {
 		var e Encoder
 		a.Content.marshalBody(&e)
-		return e.buf
+		return e.Bytes()
 	}
 	open := func(what string, data, want []byte) {
 		m := must(ParseMessage(data))(t)

@@ -37,7 +37,7 @@ func (g *GroupInfo) UnmarshalMLS(d *Decoder) {
 func (g *GroupInfo) tbs() []byte {
 	e := NewEncoder(1024)
 	g.marshalBody(e)
-	return e.buf
+	return e.Bytes()
 }
 
 func (g *GroupInfo) sign(s *suite, key *SignatureKey) (err error) {
@@ -76,12 +76,12 @@ type EncryptedGroupSecrets struct {
 // MarshalMLS implements [Marshaler].
 func (w *Welcome) MarshalMLS(e *Encoder) {
 	e.Uint16(uint16(w.CipherSuite))
-	start := e.open()
+	start := e.Open()
 	for i := range w.Secrets {
 		e.Opaque(w.Secrets[i].NewMember)
 		w.Secrets[i].EncryptedGroupSecrets.MarshalMLS(e)
 	}
-	e.close(start)
+	e.Close(start)
 	e.Opaque(w.EncryptedGroupInfo)
 }
 

@@ -38,6 +38,10 @@ func newFloor(p256 bool) (*floor, error) {
 	if err != nil {
 		return nil, err
 	}
+	public, err := private.PublicKey.Bytes()
+	if err != nil {
+		return nil, err
+	}
 	return &floor{
 		kem: hpke.DHKEM(ecdh.P256()),
 		sign: func(m []byte) []byte {
@@ -48,7 +52,9 @@ func newFloor(p256 bool) (*floor, error) {
 		},
 		verify: func(m, s []byte) bool {
 			digest := sha256.Sum256(m)
-			return ecdsa.VerifyASN1(&private.PublicKey, digest[:], s)
+			key, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), public) // a leaf holds bytes
+			must(err)
+			return ecdsa.VerifyASN1(key, digest[:], s)
 		},
 	}, nil
 }

@@ -115,11 +115,12 @@ func table(out io.Writer, suite mls.CipherSuite, n int, list []interop.Extension
 	fmt.Fprintln(w, "operation\tours\tfloor\tours/floor\tmls-go, all\tmls-go/ours\t")
 	r := newRoom(suite, n, xs, true)
 	content := messageBytes + 70
-	row{"send", best(5, 200, func() { r.send() }), best(5, 200, f.send(r.tbs(), content)), theirs.Send, 1}.print(w)
-	row{fmt.Sprintf("receive, %d local leaves", n-1), each(5, r.foreignMessages(1000), r.receive), best(5, 200, f.receive(r.tbs(), content)), theirs.Receive, n - 1}.print(w)
+	ours, least := pair(8, 200, nil, func() { r.send() }, f.send(r.tbs(), content))
+	row{"send", ours, least, theirs.Send, 1}.print(w)
+	receiveRow(f, r, n, theirs).print(w)
 	sends, floorSends := allocations(200, func() { r.send() }), allocations(200, f.send(r.tbs(), content))
-	messages := r.foreignMessages(200)
-	receives := allocations(200, func() { r.receive(messages[0]); messages = messages[1:] })
+	r.write(200)
+	receives := allocations(200, r.receive)
 	counted := fmt.Sprintf("\nallocations: send %d (primitives %d), receive %d (primitives %d)\n", sends, floorSends, receives, allocations(200, f.receive(r.tbs(), content)))
 	processRow(f, r, n, theirs).print(w)
 	warmRow(f, r, n, theirs).print(w)
@@ -133,26 +134,25 @@ func table(out io.Writer, suite mls.CipherSuite, n int, list []interop.Extension
 	return nil
 }
 
+func receiveRow(f *floor, r *room, n int, theirs *interop.Figures) row {
+	ours, least := pair(8, 200, func() { r.write(200) }, r.receive, f.receive(r.tbs(), messageBytes+70))
+	return row{fmt.Sprintf("receive, %d local leaves", n-1), ours, least, theirs.Receive, n - 1}
+}
+
 func processRow(f *floor, r *room, n int, theirs *interop.Figures) row {
-	var sample []byte
-	ours := time.Duration(1<<63 - 1)
-	for range 8 {
-		data := r.foreignStep()
-		sample = data
-		ours = min(ours, best(1, 1, func() { r.process(data) }))
-	}
-	return row{fmt.Sprintf("process one commit, %d local leaves", n-1), ours, best(8, 1, f.process(depth(n), r.context(), len(sample), 320)), theirs.ProcessCommit, n - 1}
+	data := r.foreignCommit()
+	ours, least := pair(12, 1, func() { data = r.foreignStep() }, func() { r.process(data) }, f.process(depth(n), r.context(), len(data), 320))
+	return row{fmt.Sprintf("process one commit, %d local leaves", n-1), ours, least, theirs.ProcessCommit, n - 1}
 }
 
 func warmRow(f *floor, r *room, n int, theirs *interop.Figures) row {
-	var sample *mls.Step
 	leaf := mls.LeafIndex(0)
-	work := func() {
-		sample = r.commit(leaf, mls.CommitOptions{})
+	size := len(r.commit(0, mls.CommitOptions{}).Message)
+	ours, least := pair(8, 3, nil, func() {
 		leaf = (leaf + 2) % mls.LeafIndex(n-2)
-	}
-	ours := best(5, 3, work)
-	return row{"commit, warm tree", ours, best(5, 3, f.commit(depth(n), depth(n), r.context(), len(sample.Message), 320)), theirs.WarmCommit, 1}
+		r.commit(leaf, mls.CommitOptions{})
+	}, f.commit(depth(n), depth(n), r.context(), size, 320))
+	return row{"commit, warm tree", ours, least, theirs.WarmCommit, 1}
 }
 
 // addAndJoin adds n-1 members in one commit and joins by its Welcome, once with one leaf and once with half of them.
@@ -164,12 +164,13 @@ func addAndJoin(f *floor, suite mls.CipherSuite, n int, xs mls.Extensions, their
 		o.Proposals = append(o.Proposals, mls.Proposal{Type: mls.ProposalAdd, Add: &j.KeyPackage})
 	}
 	var step *mls.Step
-	ours := best(3, 1, func() {
+	add := func() {
 		creator, err := mls.NewGroup(r.cfg, []byte("mimi://gateway.example/g/room"), xs, r.members(1, "gateway")[0])
 		must(err)
 		r.gateway = creator
 		step = r.commit(0, o)
-	})
+	}
+	add()
 	join := func(own []*mls.JoinSecrets) func() {
 		return func() {
 			_, err := mls.JoinWelcome(r.cfg, step.Welcome, mls.JoinOptions{Own: own})
@@ -178,11 +179,10 @@ func addAndJoin(f *floor, suite mls.CipherSuite, n int, xs mls.Extensions, their
 	}
 	leaf, keyPackage := len(mls.Marshal(&people[0].KeyPackage.LeafNode)), len(mls.Marshal(&people[0].KeyPackage))
 	groupInfo := len(step.Welcome.EncryptedGroupInfo)
-	floorAdd := best(3, 1, f.addAll(n-1, r.context(), len(step.Message), leaf, keyPackage, groupInfo))
-	one := best(3, 1, join(people[:1]))
-	half := best(3, 1, join(people[:n/2]))
+	ours, least := pair(3, 1, nil, add, f.addAll(n-1, r.context(), len(step.Message), leaf, keyPackage, groupInfo))
+	half, one := pair(4, 1, nil, join(people[:n/2]), join(people[:1]))
 	return []row{
-		{fmt.Sprintf("add %d members in one commit", n-1), ours, floorAdd, theirs.AddAll, 1},
+		{fmt.Sprintf("add %d members in one commit", n-1), ours, least, theirs.AddAll, 1},
 		{fmt.Sprintf("join, %d leaves by one Welcome (floor: one leaf's join)", n/2), half, one, theirs.Join, n / 2},
 	}
 }

@@ -21,6 +21,7 @@ type room struct {
 	foreign  *mls.Group
 	outsider mls.LeafIndex
 	xs       mls.Extensions
+	queue    []*mls.Message // from the foreign member, not opened yet
 }
 
 // depth is the number of levels above the leaves of a tree of n leaves.
@@ -113,32 +114,33 @@ func (r *room) foreignStep() []byte {
 	return step.Message
 }
 
-// best is the least CPU time of one call of work in several rounds of n.
-func best(rounds, n int, work func()) time.Duration {
-	least := time.Duration(1<<63 - 1)
-	for range rounds {
-		runtime.GC()
-		start := interop.CPU()
-		for range n {
-			work()
-		}
-		least = min(least, (interop.CPU()-start)/time.Duration(n))
+// spent is the CPU time of one of n calls of work.
+func spent(n int, work func()) time.Duration {
+	runtime.GC()
+	start := interop.CPU()
+	for range n {
+		work()
 	}
-	return least
+	return (interop.CPU() - start) / time.Duration(n)
 }
 
-// each is best for work that consumes prepared input: rounds of len(inputs)/rounds.
-func each[T any](rounds int, inputs []T, work func(T)) time.Duration {
-	per := len(inputs) / rounds
-	least := time.Duration(1<<63 - 1)
-	for i := range rounds {
-		runtime.GC()
-		start := interop.CPU()
-		for _, in := range inputs[i*per : (i+1)*per] {
-			work(in)
+// pair is the least CPU time of one call of each, in rounds of n in turn, so that both meet the same noise.
+// prepare, if any, runs before each round, outside the time.
+func pair(rounds, n int, prepare, ours, floor func()) (o, f time.Duration) {
+	o, f = 1<<63-1, 1<<63-1
+	for range rounds {
+		if prepare != nil {
+			prepare()
 		}
-		least = min(least, (interop.CPU()-start)/time.Duration(per))
+		o = min(o, spent(n, ours))
+		f = min(f, spent(n, floor))
 	}
+	return o, f
+}
+
+// best is the least CPU time of one call of work, in rounds of n.
+func best(rounds, n int, work func()) time.Duration {
+	least, _ := pair(rounds, n, nil, work, func() {})
 	return least
 }
 
@@ -176,24 +178,24 @@ func (r *room) send() []byte {
 	return step.Message
 }
 
-// receive opens one message of the foreign member and settles it.
-func (r *room) receive(m *mls.Message) {
-	step, err := r.gateway.Process(m, mls.Arrival{})
+// receive opens the next message of the foreign member and settles it.
+func (r *room) receive() {
+	step, err := r.gateway.Process(r.queue[0], mls.Arrival{})
 	must(err)
 	must(r.gateway.Settle(step))
+	r.queue = r.queue[1:]
 }
 
-// foreignMessages are messages for receive.
-func (r *room) foreignMessages(n int) []*mls.Message {
-	out := make([]*mls.Message, n)
-	for i := range out {
+// write has the foreign member write n messages for receive.
+func (r *room) write(n int) {
+	for range n {
 		step, err := r.foreign.Protect(r.foreign.LocalLeaves()[0], message, mls.Framing{})
 		must(err)
 		must(r.foreign.Settle(step))
-		out[i], err = mls.ParseMessage(step.Message)
+		m, err := mls.ParseMessage(step.Message)
 		must(err)
+		r.queue = append(r.queue, m)
 	}
-	return out
 }
 
 // sizes of what the operations sign and hash, in bytes.

@@ -28,9 +28,9 @@ func growth(out io.Writer) error {
 	for _, n := range []int{128, 1024, 8192} {
 		r := newRoom(mls.X25519AES128, n, nil, true)
 		p := processRow(f, r, n, new(interop.Figures))
-		receive, floor := each(5, r.foreignMessages(1000), r.receive), best(5, 200, f.receive(r.tbs(), messageBytes+70))
+		q := receiveRow(f, r, n, new(interop.Figures))
 		fmt.Fprintf(w, "%d\t%v\t%v\t%.2f\t%v\t%v\t%.2f\t\n", n, short(p.ours), short(p.floor), float64(p.ours)/float64(p.floor),
-			short(receive), short(floor), float64(receive)/float64(floor))
+			short(q.ours), short(q.floor), float64(q.ours)/float64(q.floor))
 	}
 	if err := w.Flush(); err != nil {
 		return err
@@ -61,7 +61,8 @@ func receiveWith(k int) time.Duration {
 	must(r.foreign.Settle(merged))
 	r.gateway, err = mls.JoinWelcome(r.cfg, step.Welcome, mls.JoinOptions{Own: people[:k]})
 	must(err)
-	return each(5, r.foreignMessages(1000), r.receive)
+	ours, _ := pair(8, 200, func() { r.write(200) }, r.receive, func() {})
+	return ours
 }
 
 // memory prints the heap that a room keeps: the shared state of all local leaves.
