@@ -1,5 +1,3 @@
-// Package gateway wires the other packages to one provider and runs it: the store, the accounts on the networks, the router, the MLS
-// members, and the roles of hub and follower. [Inspect] and [Dial] are for the other subcommands, which ask the gateway that runs.
 package gateway
 
 import (

@@ -1,0 +1,234 @@
+// Package gateway wires the other packages to one provider and runs it: the store, the accounts on the networks, the router, the MLS
+// members, and the roles of hub and follower. [Inspect] and [Dial] are for the other subcommands, which ask the gateway that runs.
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"mimigate/core/adapter"
+	"mimigate/core/config"
+	"mimigate/core/follower"
+	"mimigate/core/hub"
+	"mimigate/core/identity"
+	"mimigate/core/member"
+	"mimigate/core/mimi"
+	"mimigate/core/mls"
+	"mimigate/core/provider"
+	"mimigate/core/room"
+	"mimigate/core/router"
+	"mimigate/core/store"
+	"mimigate/core/uri"
+)
+
+// gatherChanges is how long changes of participants wait for others to go into the same commit (design §7).
+const gatherChanges = 500 * time.Millisecond
+
+// Gateway is one provider: hub of its own rooms, follower in those of others, and what stands between rooms and networks.
+type Gateway struct {
+	options  Options
+	log      *slog.Logger
+	began    time.Time
+	provider uri.Provider
+
+	store    *store.Store
+	persons  *identity.Persons
+	peers    *provider.Peers
+	hub      *hub.Hub
+	members  *member.Members
+	follower *follower.Follower
+	router   *router.Router
+	accounts []*account // in the order of the configuration
+
+	mu       sync.Mutex
+	problems map[string]string // of rooms, by their id in the configuration
+}
+
+// New opens the store and makes a gateway, which does nothing before Run. What is wrong with an account is told by its status, and
+// keeps no other from working. It fails where the store cannot be opened; the errors of package store say why, store.ErrLocked
+// where another instance has it. Run must be called: it closes the store.
+func New(ctx context.Context, o Options) (_ *Gateway, err error) {
+	g := &Gateway{options: o, log: o.log(), began: time.Now(), problems: map[string]string{}}
+	if g.store, err = openStore(ctx, o); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, g.store.Close())
+		}
+	}()
+	if g.provider, err = providerOf(ctx, o.Config, g.store); err != nil {
+		return nil, err
+	}
+	if err := g.wire(); err != nil {
+		return nil, err
+	}
+	for _, c := range o.Config.Accounts {
+		around := o.surroundings(c, g.provider)
+		around.State = g.store.State(c.ID)
+		g.accounts = append(g.accounts, newAccount(c, o.Drivers[c.Network], around))
+	}
+	return g, nil
+}
+
+func openStore(ctx context.Context, o Options) (*store.Store, error) {
+	c := o.Config.Provider
+	options := store.Options{Location: c.Store, Domain: c.Domain.Domain(), KeyFile: c.MasterKey.File, Log: o.log()}
+	if c.MasterKey.Keys != "" {
+		keys, err := store.ParseKeys(c.MasterKey.Keys.Reveal())
+		if err != nil {
+			return nil, fmt.Errorf("provider.master_key: %w", err)
+		}
+		options.Keys = keys
+	}
+	return store.Open(ctx, options)
+}
+
+const (
+	ownState = "" // what the gateway itself keeps like an account; no account has this id
+	ownName  = "provider"
+)
+
+// providerOf returns the configured provider, or for a gateway without a domain the one that its store was given at first.
+func providerOf(ctx context.Context, c *config.Config, s *store.Store) (uri.Provider, error) {
+	if !c.Provider.Domain.IsZero() {
+		return c.Provider.Domain, nil
+	}
+	state := s.State(ownState)
+	name, err := state.Get(ctx, ownName)
+	if err != nil {
+		return uri.Provider{}, err
+	}
+	if name != nil {
+		return uri.ParseProvider(string(name))
+	}
+	p := localOnly()
+	return p, state.Put(ctx, ownName, []byte(p.String()))
+}
+
+// wire makes the parts and tells each of those that it needs.
+func (g *Gateway) wire() error {
+	engine := &mls.Config{Suites: mls.DefaultSuites(), Components: room.Components{}, VerifyCredential: namesUser}
+	g.persons = identity.New(identity.Options{Provider: g.provider, Store: g.store, Joined: joined(g.options.Config)})
+	g.peers = provider.NewPeers(g.provider)
+	members, err := member.New(member.Config{
+		Provider: g.provider, Store: g.store, Peers: g.peers, Consent: consent{g}, MLS: engine,
+		Suite: firstSuite(g.options.Config), Batch: gatherChanges, Now: time.Now, Log: g.log,
+	})
+	if err != nil {
+		return err
+	}
+	g.members = members
+	g.hub = hub.New(hub.Config{Provider: g.provider, Store: g.store, Peers: g.peers, KeyPeers: g.peers, KeyMaterial: members,
+		MLS: engine, Now: time.Now, Log: g.log})
+	members.Founder = g.hub // each needs the other
+	g.follower = follower.New(follower.Config{Store: g.store, Opener: members, Now: time.Now, Log: g.log})
+	g.peers.Add(g.provider, g.endpoints())
+	g.router = router.New(g.routerOptions())
+	return nil
+}
+
+func (g *Gateway) endpoints() provider.Endpoints {
+	return provider.Endpoints{Hub: g.hub, Follower: g.follower, KeyMaterial: g.hub}
+}
+
+// namesUser refuses credentials that name no user of MIMI.
+func namesUser(c *mls.Credential, _ []byte) error {
+	_, _, err := mimi.Identify(c)
+	return err
+}
+
+// Connect makes two gateways of this process known to each other, as if each were the other's peer. It is called before Run.
+func Connect(a, b *Gateway) {
+	a.peers.Add(b.provider, b.endpoints())
+	b.peers.Add(a.provider, a.endpoints())
+}
+
+// Run runs the gateway until ctx ends. It returns when nothing of it runs any more and the store is closed: with nil, or with why it could
+// not begin.
+func (g *Gateway) Run(ctx context.Context) (err error) {
+	defer func() { err = errors.Join(err, g.store.Close()) }()
+	for _, p := range g.options.Config.Peers {
+		if _, _, err := g.peers.Hub(p.Domain); err != nil {
+			g.log.Warn("this version has no connection to other providers yet", "peer", p.ID)
+		}
+	}
+	c, err := g.listen(g.store.Dir())
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	defer g.members.Close()
+	defer g.follower.Close()
+	defer g.hub.Close()
+	if err := g.start(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var running sync.WaitGroup
+	defer running.Wait()
+	for _, a := range g.accounts {
+		running.Go(func() { a.run(ctx, g.router.Sink(a.config.ID)) })
+	}
+	g.log.Info("mimigate runs", "provider", g.provider.Domain(), "accounts", len(g.accounts), "rooms", len(g.options.Config.Rooms), "pid", os.Getpid())
+	err = g.router.Run(ctx)
+	cancel() // where the router has ended by itself
+	running.Wait()
+	g.log.Info("mimigate ends")
+	return err
+}
+
+// start begins what the roles do by themselves, and makes the rooms what configuration says.
+func (g *Gateway) start(ctx context.Context) error {
+	if err := g.members.Start(ctx, g.router); err != nil {
+		return err
+	}
+	if err := g.follower.Start(ctx); err != nil {
+		return err
+	}
+	if err := g.hub.Start(ctx); err != nil {
+		return err
+	}
+	rooms, err := g.rooms()
+	if err != nil {
+		return err
+	}
+	g.arrange(ctx)
+	// A chat that cannot be bound is told by the status; all others are bound.
+	if err := g.router.Configure(ctx, rooms); err != nil {
+		g.log.Error("not everything is bound", "error", err)
+	}
+	return ctx.Err()
+}
+
+// account returns an account by its id.
+func (g *Gateway) account(id string) (*account, error) {
+	for _, a := range g.accounts {
+		if a.config.ID == id {
+			return a, nil
+		}
+	}
+	return nil, fmt.Errorf("the gateway has no account %s: it was started with another configuration", id)
+}
+
+// Account implements router.Accounts.
+func (g *Gateway) Account(id string) (router.Account, bool) {
+	a, err := g.account(id)
+	if err != nil || a.adapter == nil {
+		return router.Account{}, false
+	}
+	return router.Account{ID: id, Network: a.config.Network, Adapter: a.adapter, Unbound: unbound[a.config.Unbound]}, true
+}
+
+var _ router.Accounts = (*Gateway)(nil)
+
+var _ adapter.Sink = watched{}

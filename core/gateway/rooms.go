@@ -1,0 +1,171 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"mimigate/core/config"
+	"mimigate/core/identity"
+	"mimigate/core/member"
+	"mimigate/core/mls"
+	"mimigate/core/policy"
+	"mimigate/core/router"
+	"mimigate/core/uri"
+)
+
+var (
+	unbound    = map[string]router.Unbound{"ignore": router.Ignore, "ask": router.Ask, "create": router.Create}
+	directions = map[string]router.Direction{config.Both: router.Both, config.In: router.In, config.Out: router.Out}
+)
+
+// routerOptions returns what the configuration says to the router.
+func (g *Gateway) routerOptions() router.Options {
+	c := g.options.Config
+	o := router.Options{
+		Provider: g.provider, Language: c.Provider.Language, Tell: chat(c.Admins.Tell), Rules: rules(policyOf(c, config.DefaultPolicy)),
+		Store: g.store, Identity: g.persons, Members: g.members, Rooms: g.members, Accounts: g, Log: g.log,
+	}
+	for _, p := range c.Admins.People {
+		o.Admins = append(o.Admins, identity.Ref{Network: p.Network, ID: p.ID})
+	}
+	return o
+}
+
+// rooms returns the configured rooms as the router knows them.
+func (g *Gateway) rooms() ([]router.Room, error) {
+	var all []router.Room
+	for _, c := range g.options.Config.Rooms {
+		id, err := g.provider.Room(c.ID)
+		if err != nil {
+			return nil, fmt.Errorf("%s: room %s: %w", c.At, c.ID, err)
+		}
+		r := router.Room{Room: id, Rules: rules(policyOf(g.options.Config, c.Policy))}
+		for _, b := range c.Bind {
+			r.Bind = append(r.Bind, router.Bind{Chat: chat(b.Chat), Direction: directions[b.Direction], At: b.At.String()})
+		}
+		all = append(all, r)
+	}
+	return all, nil
+}
+
+func chat(c config.Chat) router.Chat { return router.Chat{Account: c.Account, Name: c.ID} }
+
+// policyOf returns a policy by its id; package config has checked that it is there.
+func policyOf(c *config.Config, id string) config.Policy {
+	for _, p := range c.Policies {
+		if p.ID == id {
+			return p
+		}
+	}
+	return config.Policy{}
+}
+
+func rules(p config.Policy) router.Rules {
+	return router.Rules{ShowJoins: p.Joins == "show", Notice: p.Notice.Content, Undelivered: p.Retention.Undelivered, Networks: p.Networks}
+}
+
+// joined returns the people of the configuration.
+func joined(c *config.Config) []identity.Joined {
+	var all []identity.Joined
+	for _, p := range c.People {
+		j := identity.Joined{Name: p.Name}
+		for _, ref := range p.Is {
+			j.Is = append(j.Is, identity.Ref{Network: ref.Network, ID: ref.ID})
+		}
+		all = append(all, j)
+	}
+	return all
+}
+
+// firstSuite is the cipher suite of the rooms that we make.
+func firstSuite(c *config.Config) mls.CipherSuite {
+	if p := policyOf(c, config.DefaultPolicy); len(p.CipherSuites) > 0 {
+		return mls.CipherSuite(p.CipherSuites[0])
+	}
+	return mls.X25519AES128
+}
+
+// arrange makes the rooms what configuration says: those that are new are made, with our gateway participant in them, and those that are called
+// otherwise renamed. A room that fails is told by its status; the others go on.
+func (g *Gateway) arrange(ctx context.Context) {
+	for _, c := range g.options.Config.Rooms {
+		id, err := g.provider.Room(c.ID)
+		if err == nil {
+			err = g.arrangeRoom(ctx, id, c)
+		}
+		if err != nil {
+			g.log.Error("a room does not work", "room", c.ID, "at", c.At.String(), "error", err)
+			g.setProblem(c.ID, fmt.Sprintf("%s: %v", c.At, err))
+		}
+	}
+}
+
+func (g *Gateway) arrangeRoom(ctx context.Context, id uri.Room, c config.Room) error {
+	wanted := c.Name
+	if wanted == "" {
+		wanted = c.ID
+	}
+	name, subject, err := g.members.Description(ctx, id)
+	switch {
+	case errors.Is(err, member.ErrNoRoom):
+		err = g.members.CreateRoom(ctx, id, wanted, "")
+	case err == nil && name != wanted:
+		err = g.members.Describe(ctx, id, wanted, subject)
+	}
+	if err != nil {
+		return err
+	}
+	for _, user := range c.Invite {
+		if err := g.invite(ctx, id, user); err != nil {
+			return fmt.Errorf("inviting somebody of %s: %w", user.Domain(), err)
+		}
+	}
+	return nil
+}
+
+// invite asks somebody of a peer into a room. Who is in it already stays as they are. The participant by which another gateway looks
+// after its people gets the role for that (design §7).
+func (g *Gateway) invite(ctx context.Context, id uri.Room, user uri.User) error {
+	if _, _, err := g.peers.Hub(user.Provider()); err != nil {
+		return err
+	}
+	role := policy.MemberRole
+	if gateway, err := user.Provider().User(gatewayName); err == nil && user == gateway {
+		role = policy.GatewayRole
+	}
+	return g.members.EnsureParticipant(ctx, id, user, uint32(role))
+}
+
+// gatewayName is the user by which a gateway of ours takes part in rooms: mimi://<domain>/u/gateway.
+const gatewayName = "gateway"
+
+// Bind binds a chat (account/chat) to a room by its address, also one of another provider that our gateway was invited to. Whoever calls it
+// answers for the say of both sides.
+func (g *Gateway) Bind(ctx context.Context, address, chatName string) error {
+	id, err := uri.ParseRoom(address)
+	if err != nil {
+		return err
+	}
+	var c config.Chat
+	if err := c.UnmarshalText([]byte(chatName)); err != nil {
+		return err
+	}
+	return g.router.Bind(ctx, router.Binding{Chat: chat(c), Room: id})
+}
+
+// consent says which of our people let others bring them into rooms: those who have not opted out, where the peer may invite.
+type consent struct{ gateway *Gateway }
+
+// Consents implements member.Consent.
+func (c consent) Consents(ctx context.Context, target, requester uri.User, _ uri.Room) (bool, error) {
+	may := requester.Provider() == c.gateway.provider
+	for _, p := range c.gateway.options.Config.Peers {
+		may = may || p.Domain == requester.Provider() && p.May.Invite == "allow"
+	}
+	if !may {
+		return false, nil
+	}
+	p, known, err := c.gateway.persons.ByUser(ctx, target)
+	return err == nil && (!known || p.Consent != identity.OptedOut), err
+}
