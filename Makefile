@@ -2,6 +2,7 @@
 # make run        builds mimigate and starts the demo, which needs nothing but the binary
 # make build      the binary ./mimigate (WITHOUT=nowhatsapp leaves libsignal, GPL-3.0, out)
 # make bench-mls  figures of the MLS engine beside other implementations and the floor
+# make interop    the MLS engine against mls-go and ts-mls in full: every scenario and 200 epochs in every suite (some 10 minutes)
 # make setup      only what `make test` installs first: apt (as root), .cache/python, .cache/tsmls, .cache/bin
 #
 # How tests use real servers: they call functions of core/adapter/adaptertest/servers (Synapse, Prosody, and the foreign
@@ -15,7 +16,7 @@
 TAGS := goolm $(WITHOUT)
 export FUZZTIME ?= 3s
 
-.PHONY: all build run setup test fmt vet bench-mls clean
+.PHONY: all build run setup test interop fmt vet bench-mls clean
 
 all: build
 
@@ -37,6 +38,9 @@ fmt:
 
 vet:
 	go vet -tags '$(TAGS)' ./...
+
+interop: setup
+	cd core/mls/interop && go test -count=1 -timeout 40m -run TestOurs -full -v . | grep -E -- '^ *--- |^(ok|FAIL|PASS)'
 
 bench-mls: setup
 	cd core/mls/interop && go run -tags '$(TAGS)' ./bench

@@ -37,9 +37,7 @@ func vectorFile(t *testing.T, name string) []byte {
 	t.Helper()
 	dirs := []string{filepath.Join("..", "..", "..", "shared", "vectors", "mls")}
 	if out, err := exec.Command("go", "env", "GOMODCACHE").Output(); err == nil {
-		found, _ := filepath.Glob(filepath.Join(strings.TrimSpace(string(out)), "github.com", "thomas-vilte", "mls-go@v1.6.0", "*", "testdata"))
-		dirs = append(dirs, found...)
-		found, _ = filepath.Glob(filepath.Join(strings.TrimSpace(string(out)), "github.com", "thomas-vilte", "mls-go@v1.6.0", "testdata"))
+		found, _ := filepath.Glob(filepath.Join(strings.TrimSpace(string(out)), "github.com", "thomas-vilte", "mls-go@v1.6.0", "testdata", "*", "test-vectors"))
 		dirs = append(dirs, found...)
 	}
 	for _, dir := range dirs {
