@@ -1,0 +1,371 @@
+package gateway_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"mimigate/core/adapter/adaptertest/servers"
+)
+
+const (
+	senders  = 20
+	messages = 1000 // each way
+	// volumePatience is how long a thousand messages may take.
+	volumePatience = 4 * time.Minute
+)
+
+// TestVolume sends a thousand messages each way, by twenty people on each side, while the gateway is killed and restarted, and both servers
+// are restarted: all arrive once, in the room's order, under the right names.
+func TestVolume(t *testing.T) {
+	w := newWorld(t)
+	w.start()
+	v := newVolume(w)
+	quarter := messages / senders / 4
+
+	v.both(quarter, func() { // the gateway is killed while both sides talk
+		v.arrived(senders * quarter / 4)
+		w.gateway.Kill()
+		w.gateway.Restart()
+	})
+	v.both(quarter, func() { w.gateway.Restart() })
+	v.fromXMPP(quarter, func() { w.synapse.Restart() }) // while the gateway writes there
+	v.fromMatrix(quarter, func() { w.prosody.Restart() })
+	v.rejoin()
+	v.both(quarter, func() {})
+	v.fromMatrix(quarter, func() {})
+	v.fromXMPP(quarter, func() {})
+	v.fromMatrix(0, func() {})
+	v.check()
+}
+
+// volume is twenty people on each side.
+type volume struct {
+	*world
+	matrixPeople []servers.User
+	xmppPeople   []*servers.XMPPClient
+	sentMatrix   []int // by each so far
+	sentXMPP     []int
+}
+
+func personName(side string, i int) string { return fmt.Sprintf("%s %02d", side, i) }
+
+func newVolume(w *world) *volume {
+	v := &volume{world: w, sentMatrix: make([]int, senders), sentXMPP: make([]int, senders)}
+	for i := range senders {
+		u := w.synapse.User(w.t, fmt.Sprintf("m%02d", i))
+		v.put(u, "profile/"+url.PathEscape(u.ID)+"/displayname", map[string]string{"displayname": personName("Matrix", i)})
+		v.request(http.MethodPost, u, "join/"+url.PathEscape(w.room), struct{}{})
+		v.matrixPeople = append(v.matrixPeople, u)
+		v.xmppPeople = append(v.xmppPeople, w.xmpp(fmt.Sprintf("x%02d", i), personName("XMPP", i)))
+	}
+	return v
+}
+
+func (v *volume) put(u servers.User, path string, body any) { v.request(http.MethodPut, u, path, body) }
+
+// request makes a request as a user, and tries again while the homeserver is away.
+func (v *volume) request(method string, u servers.User, path string, body any) {
+	text, err := json.Marshal(body)
+	if err != nil {
+		v.t.Error(err)
+		return
+	}
+	ctx, cancel := context.WithTimeout(v.t.Context(), patience)
+	defer cancel()
+	err = servers.Poll(ctx, func(ctx context.Context) error {
+		r, err := http.NewRequestWithContext(ctx, method, v.synapse.URL+"/_matrix/client/v3/"+path, bytes.NewReader(text))
+		if err != nil {
+			return err
+		}
+		r.Header.Set("Authorization", "Bearer "+u.Token)
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil {
+			return err
+		}
+		defer resp.Body.Close()
+		answer, err := io.ReadAll(resp.Body)
+		if err == nil && resp.StatusCode != http.StatusOK {
+			err = fmt.Errorf("%s: %s", resp.Status, answer)
+		}
+		return err
+	})
+	if err != nil {
+		v.t.Errorf("%s: %v", path, err)
+	}
+}
+
+// both lets everybody send count messages, while something happens.
+func (v *volume) both(count int, while func()) {
+	v.t.Helper()
+	v.send(count, count, while)
+}
+
+func (v *volume) fromXMPP(count int, while func())   { v.t.Helper(); v.send(0, count, while) }
+func (v *volume) fromMatrix(count int, while func()) { v.t.Helper(); v.send(count, 0, while) }
+
+func (v *volume) send(fromMatrix, fromXMPP int, while func()) {
+	v.t.Helper()
+	var sending sync.WaitGroup
+	for i := range senders {
+		sending.Go(func() {
+			for range fromMatrix {
+				v.sentMatrix[i]++
+				path := fmt.Sprintf("rooms/%s/send/m.room.message/%d", url.PathEscape(v.room), v.sentMatrix[i])
+				v.put(v.matrixPeople[i], path, map[string]string{"msgtype": "m.text", "body": line("Matrix", i, v.sentMatrix[i])})
+			}
+		})
+		sending.Go(func() {
+			for range fromXMPP {
+				v.sentXMPP[i]++
+				v.sendXMPP(i, line("XMPP", i, v.sentXMPP[i]))
+			}
+		})
+	}
+	while()
+	sending.Wait()
+}
+
+// line is the nth message of a person.
+func line(side string, i, n int) string { return fmt.Sprintf("%s says %d", personName(side, i), n) }
+
+// sendXMPP sends a message to the MUC, and waits until the room shows it.
+func (v *volume) sendXMPP(i int, body string) {
+	ctx, cancel := context.WithTimeout(v.t.Context(), patience)
+	defer cancel()
+	id, err := v.xmppPeople[i].Send(ctx, servers.XMPPMessage{To: v.muc, Group: true, Body: body})
+	if err == nil {
+		_, err = v.xmppPeople[i].WaitFor(ctx, func(s servers.Stanza) bool { return s.ID == id && strings.HasPrefix(s.From, v.muc+"/") })
+	}
+	if err != nil {
+		v.t.Errorf("%s: %v", body, err)
+	}
+}
+
+// rejoin lets the XMPP people come back after their server was restarted.
+func (v *volume) rejoin() {
+	v.t.Helper()
+	all := append([]*servers.XMPPClient{v.owner}, v.xmppPeople...)
+	for i, c := range all {
+		if err := c.Connect(v.t.Context()); err != nil {
+			v.t.Fatal(err)
+		}
+		if i == 0 {
+			continue // the owner is not in the room
+		}
+		if err := c.Join(v.t.Context(), v.muc, personName("XMPP", i-1), 0); err != nil {
+			v.t.Fatal(err)
+		}
+	}
+}
+
+// shown is a message as a server keeps it.
+type shown struct{ name, body string }
+
+// matrixShows returns the room as Synapse keeps it.
+func (v *volume) matrixShows(ctx context.Context) ([]shown, error) {
+	members, err := v.host.Members(ctx, v.room)
+	if err != nil {
+		return nil, err
+	}
+	names := map[string]string{}
+	for _, m := range members {
+		names[m.ID] = m.Name
+	}
+	events, err := v.host.Messages(ctx, v.room, 5*messages)
+	if err != nil {
+		return nil, err
+	}
+	var list []shown
+	for _, e := range events {
+		if e.Type == "m.room.message" {
+			list = append(list, shown{names[e.Sender], e.Body()})
+		}
+	}
+	return list, nil
+}
+
+// xmppShows returns the room as Prosody's archive keeps it.
+func (v *volume) xmppShows(ctx context.Context) ([]shown, error) {
+	stanzas, err := v.owner.Archive(ctx, v.muc, 5*messages)
+	if err != nil {
+		return nil, err
+	}
+	var list []shown
+	for _, s := range stanzas {
+		if s.Body != "" {
+			list = append(list, shown{strings.TrimPrefix(s.From, v.muc+"/"), s.Body})
+		}
+	}
+	return list, nil
+}
+
+// arrived waits until some of the messages of XMPP are shown in Matrix.
+func (v *volume) arrived(least int) {
+	v.t.Helper()
+	eventually(v.t, "first messages", func(ctx context.Context) error {
+		list, err := v.matrixShows(ctx)
+		if err != nil {
+			return err
+		}
+		if n := len(of("XMPP", list)); n < least {
+			return fmt.Errorf("%d of %d", n, least)
+		}
+		return nil
+	})
+}
+
+// of returns the messages by people of a side.
+func of(side string, list []shown) (from []shown) {
+	for _, s := range list {
+		if strings.HasPrefix(s.body, side+" ") {
+			from = append(from, s)
+		}
+	}
+	return from
+}
+
+// check waits until everything has arrived, and compares the two rooms.
+func (v *volume) check() {
+	v.t.Helper()
+	ctx, cancel := context.WithTimeout(v.t.Context(), volumePatience)
+	defer cancel()
+	var inMatrix, inXMPP []shown
+	began := time.Now()
+	err := servers.Poll(ctx, func(ctx context.Context) (err error) {
+		if inMatrix, err = v.matrixShows(ctx); err != nil {
+			return err
+		}
+		if inXMPP, err = v.xmppShows(ctx); err != nil {
+			return err
+		}
+		if m, x := len(of("XMPP", inMatrix)), len(of("Matrix", inXMPP)); m < sum(v.sentXMPP) || x < sum(v.sentMatrix) {
+			return fmt.Errorf("%d of %d in Matrix, %d of %d in XMPP", m, sum(v.sentXMPP), x, sum(v.sentMatrix))
+		}
+		return nil
+	})
+	v.t.Logf("the last of %d and %d messages had come %v after it was sent", sum(v.sentMatrix), sum(v.sentXMPP), time.Since(began).Round(time.Second))
+	if err != nil {
+		s, _ := v.status(v.t.Context())
+		v.t.Errorf("not everything came: %v; %+v", err, s)
+	}
+	compare(v.t, "from Matrix, in XMPP", of("Matrix", inMatrix), of("Matrix", inXMPP))
+	compare(v.t, "from XMPP, in Matrix", of("XMPP", inXMPP), of("XMPP", inMatrix))
+	s, err := v.status(v.t.Context())
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	v.t.Logf("shown again as nobody could know: %d", s.Repeated)
+}
+
+func sum(list []int) (n int) {
+	for _, i := range list {
+		n += i
+	}
+	return n
+}
+
+// compare tells how what was shown differs from what was said.
+func compare(t *testing.T, what string, said, got []shown) {
+	t.Helper()
+	if slices.Equal(said, got) {
+		return
+	}
+	count := map[shown]int{}
+	for _, s := range got {
+		count[s]++
+	}
+	missing, twice := 0, 0
+	for _, s := range said {
+		switch n := count[s]; {
+		case n == 0:
+			if missing++; missing <= 3 {
+				t.Logf("%s: missing, or under another name: %+v", what, s)
+			}
+		case n > 1:
+			if twice++; twice <= 3 {
+				t.Logf("%s: %d times: %+v", what, n, s)
+			}
+		}
+	}
+	t.Errorf("%s: %d said, %d shown, %d missing or misnamed, %d more than once; in order: %v", what, len(said), len(got), missing, twice, missing+twice > 0)
+	for i := range min(len(said), len(got)) {
+		if said[i] != got[i] {
+			t.Logf("%s: the first that differs is number %d: %+v, said was %+v", what, i, got[i], said[i])
+			break
+		}
+	}
+}
+
+// TestFrozenServer: while Prosody is frozen, a room of two Matrix chats beside it is as quick as ever, and what Prosody
+// was to show comes when it goes on.
+func TestFrozenServer(t *testing.T) {
+	w := newWorld(t)
+	left, right := w.newRoom("left"), w.newRoom("right")
+	w.more(fmt.Sprintf("  - {id: second, name: Second, bind: [\"matrix-home/%s\", \"matrix-home/%s\"]}\n", left, right))
+	w.start()
+	alice, bob := w.matrix("alice", "Alice"), w.xmpp("bob", "Bob")
+	ok, ctx := must(t), t.Context()
+	for _, room := range []string{left, right} {
+		ok(alice.Join(ctx, room))
+	}
+	ok(alice.Send(ctx, w.room, "first"))
+	w.seesStanza(bob, "text", "Alice", groupBody("first"))
+	ok(alice.Send(ctx, left, "warm up"))
+	w.in(alice, right, "warm up")
+
+	w.prosody.Freeze()
+	ok(alice.Send(ctx, w.room, "while frozen"))
+	began := time.Now()
+	for i := range 10 {
+		ok(alice.Send(ctx, left, fmt.Sprint("message ", i)))
+		w.in(alice, right, fmt.Sprint("message ", i))
+	}
+	if d := time.Since(began); d > 10*time.Second {
+		t.Errorf("ten messages took %v", d)
+	}
+	w.prosody.Continue()
+	w.seesStanza(bob, "text", "Alice", groupBody("while frozen"))
+
+	// Alice is in all three rooms: nothing of hers may come back to where she wrote it.
+	events, err := alice.Messages(ctx, left, 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, e := range events {
+		if e.Type == "m.room.message" {
+			n++
+		}
+	}
+	if n != 11 {
+		t.Errorf("%d messages in the room where eleven were written", n)
+	}
+}
+
+// in waits for a message in a Matrix room.
+func (w *world) in(c *servers.MatrixClient, room, body string) {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(w.t.Context(), patience)
+	defer cancel()
+	_, err := c.WaitFor(ctx, func(e servers.MatrixEvent) bool {
+		return e.Room == room && matrixBody(body)(e) && e.Sender != c.User.ID
+	})
+	if err != nil {
+		w.t.Fatalf("%q is not shown: %v", body, err)
+	}
+}
+
+// more adds rooms to the configuration.
+func (w *world) more(text string) {
+	w.write("config.yaml", w.config+text)
+}
