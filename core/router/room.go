@@ -115,7 +115,7 @@ func (r *Router) notice(ctx context.Context, to Place, account string, room uri.
 // Participant shows who joined the room or left it, and removes a native person who was removed from the room.
 func (r *Router) Participant(ctx context.Context, room uri.Room, user, by uri.User, before, after uint32, _ time.Time) error {
 	was, is := before > roleBanned, after > roleBanned
-	if was == is || user.Domain() == r.Provider.Domain() && r.isGateway(user) {
+	if was == is || isGateway(user) {
 		return nil
 	}
 	attended, err := r.Store.Attended(ctx, room, user)
@@ -141,7 +141,7 @@ func (r *Router) Participant(ctx context.Context, room uri.Room, user, by uri.Us
 	case is:
 	case after == roleBanned:
 		change = adapter.Banned
-	case by == user || by.IsZero() || by.Domain() == r.Provider.Domain() && r.isGateway(by):
+	case by == user || by.IsZero() || isGateway(by):
 		change = adapter.Left
 	default:
 		change = adapter.Kicked
@@ -161,9 +161,10 @@ func (r *Router) Participant(ctx context.Context, room uri.Room, user, by uri.Us
 	return nil
 }
 
-// isGateway reports whether it is our gateway participant, which no network sees (design §7).
-func (r *Router) isGateway(user uri.User) bool {
-	gateway, err := r.Provider.User("gateway")
+// isGateway reports whether it is the participant by which a gateway, ours or another, looks after its people: no network sees it
+// (design §7).
+func isGateway(user uri.User) bool {
+	gateway, err := user.Provider().User("gateway")
 	return err == nil && user == gateway
 }
 
