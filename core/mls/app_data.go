@@ -118,7 +118,7 @@ func (c *GroupContext) Dictionary() (AppDataDictionary, error) { return dictiona
 // Dictionary returns the leaf's app_data_dictionary; empty when it has none. It aliases the leaf node.
 func (l *LeafNode) Dictionary() (AppDataDictionary, error) { return dictionaryOf(l.Extensions) }
 
-// ComponentsList is the data of components app_components and safe_aad (draft-ietf-mls-extensions-10 §4.7):
+// ComponentsList is the data of components app_components and safe_aad (draft-ietf-mls-extensions-10 §5):
 // in a leaf what it supports, in the GroupContext what it requires.
 type ComponentsList []ComponentID
 
@@ -151,7 +151,7 @@ func checkLeafDictionary(l *LeafNode) error {
 	return nil
 }
 
-// checkComponents verifies that a leaf supports the components the group requires (draft-ietf-mls-extensions-10 §4.7).
+// checkComponents verifies that a leaf supports the components the group requires (draft-ietf-mls-extensions-10 §5).
 func (c *GroupContext) checkComponents(l *LeafNode) error {
 	dict, err := c.Dictionary()
 	if err != nil || dict == nil {
@@ -171,7 +171,7 @@ func (c *GroupContext) checkComponents(l *LeafNode) error {
 	}
 	for _, id := range required {
 		if !slices.Contains(supported, id) {
-			return fmt.Errorf("%w: no support for required component %#04x (mls-extensions-10 §4.7)", ErrLeafNode, id)
+			return fmt.Errorf("%w: no support for required component %#04x (mls-extensions-10 §5)", ErrLeafNode, id)
 		}
 	}
 	return nil
@@ -186,7 +186,7 @@ const (
 	OpRemove AppDataUpdateOperation = 2
 )
 
-// AppDataUpdate changes one component of the group's dictionary (draft-ietf-mls-extensions-10 §4.6).
+// AppDataUpdate changes one component of the group's dictionary (draft-ietf-mls-extensions-10 §4.7).
 type AppDataUpdate struct {
 	Component ComponentID
 	Operation AppDataUpdateOperation
@@ -283,7 +283,7 @@ type Parameter struct {
 	Name, Value string
 }
 
-// MediaType is draft-ietf-mls-extensions-10 §4.10: "text/plain" with parameters.
+// MediaType is draft-ietf-mls-extensions-10 §6.2: "text/plain" with parameters.
 type MediaType struct {
 	Type       string
 	Parameters []Parameter
@@ -347,7 +347,7 @@ func (l *MediaTypeList) UnmarshalMLS(d *Decoder) {
 }
 
 // ApplicationFraming is the form of application_data in a group whose dictionary has component
-// content_media_types (draft-ietf-mls-extensions-10 §4.10). An empty type means the first one of the group's list.
+// content_media_types (draft-ietf-mls-extensions-10 §6.2). An empty type means the first one of the group's list.
 type ApplicationFraming struct {
 	MediaType MediaType
 	Content   []byte
@@ -379,7 +379,7 @@ func (c *GroupContext) ContentMediaTypes() (MediaTypeList, error) {
 	return l, Unmarshal(data, &l)
 }
 
-// ComponentLabel is ComponentOperationLabel (draft-ietf-mls-extensions-10 §4.2), to be used as the label of
+// ComponentLabel is ComponentOperationLabel (draft-ietf-mls-extensions-10 §4.1), to be used as the label of
 // the Suites functions for a component's own signatures and ciphertexts.
 func ComponentLabel(id ComponentID, label string) string {
 	var e Encoder
@@ -402,7 +402,7 @@ func GREASE(random io.Reader) (uint16, error) {
 }
 
 // applyAppData applies the AppEphemeral and AppDataUpdate proposals of a commit to the extensions that
-// the default proposals left (draft-ietf-mls-extensions-10 §4.6, §4.8).
+// the default proposals left (draft-ietf-mls-extensions-10 §4.7, §4.8).
 func applyAppData(cfg *Config, xs Extensions, list []ResolvedProposal) (Extensions, error) {
 	dict, err := dictionaryOf(xs)
 	if err != nil {
@@ -423,17 +423,17 @@ func applyAppData(cfg *Config, xs Extensions, list []ResolvedProposal) (Extensio
 			a := p.Proposal.AppDataUpdate
 			if a.Operation == OpRemove {
 				if removes[a.Component] || updates[a.Component] != nil {
-					return nil, fmt.Errorf("%w: component %#04x removed beside another change (mls-extensions-10 §4.6)", ErrAppData, a.Component)
+					return nil, fmt.Errorf("%w: component %#04x removed beside another change (mls-extensions-10 §4.7)", ErrAppData, a.Component)
 				}
 				if _, ok := start.Get(a.Component); !ok {
-					return nil, fmt.Errorf("%w: component %#04x has no data to remove (mls-extensions-10 §4.6)", ErrAppData, a.Component)
+					return nil, fmt.Errorf("%w: component %#04x has no data to remove (mls-extensions-10 §4.7)", ErrAppData, a.Component)
 				}
 				removes[a.Component] = true
 				order = append(order, a.Component)
 				continue
 			}
 			if removes[a.Component] {
-				return nil, fmt.Errorf("%w: component %#04x removed beside another change (mls-extensions-10 §4.6)", ErrAppData, a.Component)
+				return nil, fmt.Errorf("%w: component %#04x removed beside another change (mls-extensions-10 §4.7)", ErrAppData, a.Component)
 			}
 			if updates[a.Component] == nil {
 				order = append(order, a.Component)

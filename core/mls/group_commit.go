@@ -91,7 +91,7 @@ func (o *CommitOptions) byValue(sender Sender) []ResolvedProposal {
 // assembleCommit makes the commit of pending proposals and those by value.
 func assembleCommit(sender Sender, o *CommitOptions, pending []ResolvedProposal) (*Commit, []ResolvedProposal) {
 	list := append(slices.Clip(pending), o.byValue(sender)...)
-	// A GroupContextExtensions must not follow an AppDataUpdate (draft-ietf-mls-extensions-10 §4.6).
+	// A GroupContextExtensions must not follow an AppDataUpdate (draft-ietf-mls-extensions-10 §4.7).
 	slices.SortStableFunc(list, func(a, b ResolvedProposal) int { return listRank(a) - listRank(b) })
 	c := &Commit{}
 	for _, p := range list {
@@ -290,7 +290,7 @@ func (b *committing) makePath() (commitSecret []byte, err error) {
 	for k, step := range d.steps {
 		b.pathSecrets = append(b.pathSecrets, secret)
 		nodeSecret := g.suite.derive(secret, "node")
-		private, public, err := g.suite.keyPair(nodeSecret)
+		private, public, err := g.suite.hpke.KeyPair(nodeSecret)
 		clear(nodeSecret)
 		if err != nil {
 			return nil, err
@@ -314,7 +314,7 @@ func (b *committing) makePath() (commitSecret []byte, err error) {
 // newLeaf is the committer's next leaf node, without parent hash and signature.
 func (b *committing) newLeaf() (*LeafNode, error) {
 	g := b.group
-	private, public, err := g.suite.newKeyPair(g.cfg.random())
+	private, public, err := g.suite.hpke.NewKeyPair(g.cfg.random())
 	if err != nil {
 		return nil, err
 	}
@@ -351,7 +351,7 @@ func (b *committing) encryptPath(t tree) error {
 		refs = d.recipients(refs[:0], t, step)
 		cts := make([]HPKECiphertext, len(refs))
 		for j, r := range refs {
-			ct, err := b.group.suite.seal(r.encryptionKey(), info, b.pathSecrets[k])
+			ct, err := b.group.suite.hpke.Seal(r.encryptionKey(), info, b.pathSecrets[k])
 			if err != nil {
 				return err
 			}
@@ -460,7 +460,7 @@ func (s *suite) newWelcome(info *GroupInfo, secrets *epochSecrets, added []Added
 	sealInfo := labelledContext("Welcome", w.EncryptedGroupInfo)
 	for _, a := range added {
 		plain := Marshal(&groupSecrets{joinerSecret: secrets.joiner, pathSecret: pathSecret(a.Index), psks: psks})
-		ct, err := s.seal(a.KeyPackage.InitKey, sealInfo, plain)
+		ct, err := s.hpke.Seal(a.KeyPackage.InitKey, sealInfo, plain)
 		clear(plain)
 		if err != nil {
 			return nil, err
@@ -472,7 +472,7 @@ func (s *suite) newWelcome(info *GroupInfo, secrets *epochSecrets, added []Added
 
 // groupInfo makes and signs a GroupInfo with external_pub (RFC 9420 §12.4.3).
 func (s *suite) groupInfo(st *epochState, secrets *epochSecrets, signer LeafIndex, key *SignatureKey, withTree bool) (*GroupInfo, error) {
-	_, public, err := s.keyPair(secrets.external)
+	_, public, err := s.hpke.KeyPair(secrets.external)
 	if err != nil {
 		return nil, err
 	}

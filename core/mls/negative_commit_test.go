@@ -37,7 +37,7 @@ func TestNegativeCommit(t *testing.T) {
 		{"valn1206 no path: context extensions", func() *forgery {
 			return noPath(values(Proposal{Type: ProposalGroupContextExtensions, Extensions: w.alice.state.context.Extensions}))
 		}, ErrCommit, "path missing", true},
-		{"valn1206 ext §6.4 no path: self_remove", func() *forgery {
+		{"valn1206 ext §6.3 no path: self_remove", func() *forgery {
 			return noPath([]ResolvedProposal{w.send(w.carol, Proposal{Type: ProposalSelfRemove})})
 		}, ErrCommit, "path missing", true},
 		{"valn1206 no path: one of several", func() *forgery { return noPath(append(values(appData("x")), remove...)) }, ErrCommit, "path missing", true},
@@ -105,7 +105,7 @@ func TestNegativeCommit(t *testing.T) {
 			return &forgery{by: w.alice, secrets: func(s [][]byte) { s[0] = s[0][:31] }}
 		}, ErrCommit, "path secret of 31 bytes", false},
 		{"ValSem204 node key that no path secret yields", func() *forgery {
-			_, other, _ := w.alice.suite.newKeyPair(w.cfg.random())
+			_, other, _ := w.alice.suite.hpke.NewKeyPair(w.cfg.random())
 			return key(1, func() []byte { return other })
 		}, ErrCommit, "does not yield the key of path node 1", false},
 		{"ValSem205 confirmation tag", func() *forgery {
@@ -300,7 +300,7 @@ func privateFraming(t *testing.T, w *trio) {
 		{"§6.3.1 another content type", func() *privateForgery {
 			return &privateForgery{content: said(), sign: true, outer: func(p *PrivateMessage) { p.ContentType = ContentProposal }}
 		}, ErrDecrypt, "sender data"},
-		{"ext §6.4 self_remove", func() *privateForgery {
+		{"ext §6.3 self_remove", func() *privateForgery {
 			return &privateForgery{content: proposed(Proposal{Type: ProposalSelfRemove}), sign: true}
 		}, ErrProposal, "must be a PublicMessage"},
 		{"§12.1.3 bad proposal", func() *privateForgery {
@@ -328,7 +328,7 @@ func privateFraming(t *testing.T, w *trio) {
 	t.Run("private to a hub", func(t *testing.T) {
 		unchanged(t, "hub", w.hub, ErrSyntax, "not a PublicMessage", func() error { _, err := w.hub.Process(fine); return err })
 	})
-	unchanged(t, "alice", w.alice, ErrProposal, "must be a PublicMessage", func() error { // ext §6.4
+	unchanged(t, "alice", w.alice, ErrProposal, "must be a PublicMessage", func() error { // ext §6.3
 		_, err := w.alice.Propose(0, Proposal{Type: ProposalSelfRemove}, Framing{}, true)
 		return err
 	})
@@ -375,7 +375,7 @@ func TestNegativeExternalCommit(t *testing.T) {
 		{"valn0404 ValSem242 reinit", func() *forgery {
 			return with("dave", Proposal{Type: ProposalReInit, ReInit: &ReInit{Version: MLS10, CipherSuite: 1}})
 		}, ErrProposal, "type 0x0005 in an external commit", true},
-		{"valn0404 ext §6.4 self_remove by value", func() *forgery { return with("dave", Proposal{Type: ProposalSelfRemove}) }, ErrProposal, "self_remove by value", true},
+		{"valn0404 ext §6.3 self_remove by value", func() *forgery { return with("dave", Proposal{Type: ProposalSelfRemove}) }, ErrProposal, "self_remove by value", true},
 		{"valn0405 ValSem245 no path", func() *forgery {
 			f := w.external("dave")
 			f.noPath = true
@@ -421,7 +421,7 @@ func TestNegativeExternalCommit(t *testing.T) {
 			id.Nonce = nil
 			return with("dave", Proposal{Type: ProposalPSK, PSK: id})
 		}, ErrPSK, "nonce of 0 bytes", true},
-		{"ext §4.6 update the application refuses", func() *forgery {
+		{"ext §4.7 update the application refuses", func() *forgery {
 			p := appData("x")
 			p.AppDataUpdate.Component = 0x9999
 			return with("dave", p)

@@ -93,7 +93,7 @@ func TestNegativeProposalList(t *testing.T) {
 	}{
 		{"valn0302 ValSem111 update by the committer, by value", func(w *trio) []ResolvedProposal {
 			l := *w.alice.state.tree.leaf(0)
-			_, l.EncryptionKey, _ = w.alice.suite.newKeyPair(w.cfg.random())
+			_, l.EncryptionKey, _ = w.alice.suite.hpke.NewKeyPair(w.cfg.random())
 			l.Source, l.ParentHash = SourceUpdate, nil
 			if err := l.sign(w.alice.suite, w.alice.leaves[0].signature, w.alice.GroupID(), 0); err != nil {
 				w.Fatal(err)
@@ -132,31 +132,31 @@ func TestNegativeProposalList(t *testing.T) {
 			p.Ref = ProposalRef(flip([]byte(p.Ref)))
 			return []ResolvedProposal{p}
 		}, ErrUnknownProposal, ""},
-		{"ext §6.4 self_remove by value", func(w *trio) []ResolvedProposal {
+		{"ext §6.3 self_remove by value", func(w *trio) []ResolvedProposal {
 			return []ResolvedProposal{{Proposal: &Proposal{Type: ProposalSelfRemove}}}
 		}, ErrProposal, "self_remove by value"},
-		{"ext §6.4 self_remove of the committer", func(w *trio) []ResolvedProposal {
+		{"ext §6.3 self_remove of the committer", func(w *trio) []ResolvedProposal {
 			return []ResolvedProposal{w.send(w.alice, Proposal{Type: ProposalSelfRemove})}
 		}, ErrProposal, "self_remove of the committer"},
-		{"ext §6.4 self_remove and remove", func(w *trio) []ResolvedProposal {
+		{"ext §6.3 self_remove and remove", func(w *trio) []ResolvedProposal {
 			return append(values(remove(2)), w.send(w.carol, Proposal{Type: ProposalSelfRemove}))
 		}, ErrProposal, "for leaf 2"},
-		{"ext §6.4 self_remove and update", func(w *trio) []ResolvedProposal {
+		{"ext §6.3 self_remove and update", func(w *trio) []ResolvedProposal {
 			return []ResolvedProposal{w.update(w.carol), w.send(w.carol, Proposal{Type: ProposalSelfRemove})}
 		}, ErrProposal, "for leaf 2"},
-		{"ext §4.6 unknown component", func(w *trio) []ResolvedProposal { return values(appReplace(0x9999, "x")) }, ErrAppData, "unknown component"},
-		{"ext §4.6 update the application refuses", func(w *trio) []ResolvedProposal { return values(appReplace(testReplace, "bad")) }, ErrAppData, "one good value"},
-		{"ext §4.6 updates the application refuses together", func(w *trio) []ResolvedProposal {
+		{"ext §4.7 unknown component", func(w *trio) []ResolvedProposal { return values(appReplace(0x9999, "x")) }, ErrAppData, "unknown component"},
+		{"ext §4.7 update the application refuses", func(w *trio) []ResolvedProposal { return values(appReplace(testReplace, "bad")) }, ErrAppData, "one good value"},
+		{"ext §4.7 updates the application refuses together", func(w *trio) []ResolvedProposal {
 			return values(appReplace(testReplace, "1"), appReplace(testReplace, "2"))
 		}, ErrAppData, "one good value"},
-		{"ext §4.6 remove of nothing", func(w *trio) []ResolvedProposal { return values(appRemove(0x8003)) }, ErrAppData, "no data to remove"},
-		{"ext §4.6 remove the application refuses", func(w *trio) []ResolvedProposal { return values(appRemove(testAppend)) }, ErrAppData, "cannot be removed"},
-		{"ext §4.6 two removes", func(w *trio) []ResolvedProposal { return values(appRemove(testReplace), appRemove(testReplace)) }, ErrAppData, "beside another change"},
-		{"ext §4.6 update then remove", func(w *trio) []ResolvedProposal { return values(appReplace(testReplace, "x"), appRemove(testReplace)) }, ErrAppData, "beside another change"},
-		{"ext §4.6 remove then update", func(w *trio) []ResolvedProposal { return values(appRemove(testReplace), appReplace(testReplace, "x")) }, ErrAppData, "beside another change"},
-		{"ext §4.6 context extensions after an update", func(w *trio) []ResolvedProposal { return values(appData("x"), extensions) }, ErrProposal, "group_context_extensions after"},
-		{"ext §4.7 unknown component of app_ephemeral", func(w *trio) []ResolvedProposal { return values(ephemeral(0x9999, "x")) }, ErrAppData, "not for us"},
-		{"ext §4.7 app_ephemeral the application refuses", func(w *trio) []ResolvedProposal { return values(ephemeral(testAppend, "")) }, ErrAppData, "not for us"},
+		{"ext §4.7 remove of nothing", func(w *trio) []ResolvedProposal { return values(appRemove(0x8003)) }, ErrAppData, "no data to remove"},
+		{"ext §4.7 remove the application refuses", func(w *trio) []ResolvedProposal { return values(appRemove(testAppend)) }, ErrAppData, "cannot be removed"},
+		{"ext §4.7 two removes", func(w *trio) []ResolvedProposal { return values(appRemove(testReplace), appRemove(testReplace)) }, ErrAppData, "beside another change"},
+		{"ext §4.7 update then remove", func(w *trio) []ResolvedProposal { return values(appReplace(testReplace, "x"), appRemove(testReplace)) }, ErrAppData, "beside another change"},
+		{"ext §4.7 remove then update", func(w *trio) []ResolvedProposal { return values(appRemove(testReplace), appReplace(testReplace, "x")) }, ErrAppData, "beside another change"},
+		{"ext §4.7 context extensions after an update", func(w *trio) []ResolvedProposal { return values(appData("x"), extensions) }, ErrProposal, "group_context_extensions after"},
+		{"ext §4.8 unknown component of app_ephemeral", func(w *trio) []ResolvedProposal { return values(ephemeral(0x9999, "x")) }, ErrAppData, "not for us"},
+		{"ext §4.8 app_ephemeral the application refuses", func(w *trio) []ResolvedProposal { return values(ephemeral(testAppend, "")) }, ErrAppData, "not for us"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newTrio(t, dict.Extension())
@@ -223,7 +223,7 @@ func TestNegativeUnsupportedProposal(t *testing.T) {
 	}
 }
 
-// TestNegativeContextExtensions is RFC 9420 §12.1.7 and §13.4 (valn1001), and the guard of mls-extensions-10 §4.6.
+// TestNegativeContextExtensions is RFC 9420 §12.1.7 and §13.4 (valn1001), and the guard of mls-extensions-10 §4.7.
 func TestNegativeContextExtensions(t *testing.T) {
 	required := func(r RequiredCapabilities, more ...Extension) Proposal {
 		return Proposal{Type: ProposalGroupContextExtensions, Extensions: append(Extensions{{ExtRequiredCapabilities, Marshal(&r)}}, more...)}
@@ -282,7 +282,7 @@ func TestNegativeContextExtensions(t *testing.T) {
 		{"changed while the guard goes", Extensions{{ExtRequiredCapabilities, Marshal(&adu)}, dict.Extension()}, Extensions{dict.With(testAppend, nil).Extension()}},
 		{"changed while the guard comes", Extensions{dict.Extension()}, required(adu, dict.With(testAppend, nil).Extension()).Extensions},
 	} {
-		t.Run("ext §4.6 guarded dictionary "+c.name, func(t *testing.T) {
+		t.Run("ext §4.7 guarded dictionary "+c.name, func(t *testing.T) {
 			w := newTrio(t, c.old...)
 			p := Proposal{Type: ProposalGroupContextExtensions, Extensions: c.next}
 			w.refused((&forgery{by: w.alice, list: values(p)}).message(t), ErrProposal, "changes the app_data_dictionary", true)
@@ -290,7 +290,7 @@ func TestNegativeContextExtensions(t *testing.T) {
 			w.declined(CommitOptions{Proposals: []Proposal{p}}, ErrProposal, "changes the app_data_dictionary")
 		})
 	}
-	t.Run("ext §4.6 unguarded or carried over", func(t *testing.T) {
+	t.Run("ext §4.7 unguarded or carried over", func(t *testing.T) {
 		w := newTrio(t, dict.Extension())
 		w.deliver(commit(t, w.alice, 0, CommitOptions{Proposals: []Proposal{required(adu, dict.Extension())}}).Message, w.alice)
 		w.deliver(commit(t, w.alice, 0, CommitOptions{Proposals: []Proposal{required(adu, dict.Extension(), Extension{ExtExternalSenders, []byte{0}}), appData("+")}}).Message, w.alice)
@@ -335,7 +335,7 @@ func TestNegativeExternalProposal(t *testing.T) {
 	}{
 		{"valn1502 update", func() []byte { return from(external, hub, w.signAsCarol(w.carolsUpdate())) }, ErrProposal, "from sender type 2"},
 		{"valn1502 external_init", func() []byte { return from(external, hub, *w.external("x").list[0].Proposal) }, ErrProposal, "from sender type 2"},
-		{"valn1502 ext §6.4 self_remove", func() []byte { return from(external, hub, Proposal{Type: ProposalSelfRemove}) }, ErrProposal, "from sender type 2"},
+		{"valn1502 ext §6.3 self_remove", func() []byte { return from(external, hub, Proposal{Type: ProposalSelfRemove}) }, ErrProposal, "from sender type 2"},
 		{"valn1502 invalid remove", func() []byte { return from(external, hub, Proposal{Type: ProposalRemove, Remove: 9}) }, ErrProposal, "blank leaf 9"},
 		{"valn1504 remove by a newcomer", func() []byte { return from(Sender{Type: SenderNewMemberProposal}, joiner.Signature, remove) }, ErrProposal, "only its own Add"},
 		{"valn1506 index not listed", func() []byte { return from(Sender{Type: SenderExternal, Index: 1}, hub, remove) }, ErrProposal, "external sender 1 is not listed"},

@@ -108,7 +108,7 @@ func (g *PublicGroup) checkContextExtensions(xs Extensions) error {
 	_, has := xs.Get(ExtAppDataDictionary)
 	guarded := g.state.context.requiresProposal(ProposalAppDataUpdate) || next.context.requiresProposal(ProposalAppDataUpdate)
 	if guarded && (had != has || !bytes.Equal(oldDict, newDict)) {
-		return badProposal("mls-extensions-10 §4.6", "group_context_extensions changes the app_data_dictionary")
+		return badProposal("mls-extensions-10 §4.7", "group_context_extensions changes the app_data_dictionary")
 	}
 	return nil
 }
@@ -214,10 +214,10 @@ func (r *listRules) take(p *ResolvedProposal) error {
 		return r.touch(p.Proposal.Remove, t)
 	case ProposalSelfRemove:
 		if p.Ref == "" {
-			return badProposal("mls-extensions-10 §4", "self_remove by value")
+			return badProposal("mls-extensions-10 §6.3", "self_remove by value")
 		}
 		if p.Sender == r.committer {
-			return badProposal("mls-extensions-10 §4", "self_remove of the committer")
+			return badProposal("mls-extensions-10 §6.3", "self_remove of the committer")
 		}
 		return r.touch(p.Sender.Leaf(), t)
 	case ProposalPSK:
@@ -230,7 +230,7 @@ func (r *listRules) take(p *ResolvedProposal) error {
 		r.dataSeen = true
 	case ProposalGroupContextExtensions:
 		if r.dataSeen {
-			return badProposal("mls-extensions-10 §4.6", "group_context_extensions after app_data_update")
+			return badProposal("mls-extensions-10 §4.7", "group_context_extensions after app_data_update")
 		}
 	}
 	return nil

@@ -9,7 +9,7 @@ func (g *Group) Propose(leaf LeafIndex, p Proposal, f Framing, private bool) (*S
 		return nil, badProposal("RFC 9420 §12.1.2", "updates are made by ProposeUpdate")
 	}
 	if p.Type == ProposalSelfRemove && private {
-		return nil, badProposal("mls-extensions-10 §4", "SelfRemove must be a PublicMessage")
+		return nil, badProposal("mls-extensions-10 §6.3", "SelfRemove must be a PublicMessage")
 	}
 	return g.propose(leaf, &p, f, private)
 }
@@ -21,7 +21,7 @@ func (g *Group) ProposeUpdate(leaf LeafIndex, t *LeafTemplate, f Framing, privat
 	if err != nil {
 		return nil, err
 	}
-	key, public, err := g.suite.newKeyPair(g.cfg.random())
+	key, public, err := g.suite.hpke.NewKeyPair(g.cfg.random())
 	if err != nil {
 		return nil, err
 	}

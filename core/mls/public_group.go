@@ -393,7 +393,7 @@ func (g *PublicGroup) receiveProposal(a *AuthenticatedContent) (*PendingProposal
 	p := &PendingProposal{Ref: a.proposalRef(g.suite), Sender: a.Content.Sender, Proposal: a.Content.Proposal,
 		AuthenticatedData: a.Content.AuthenticatedData, content: Marshal(a)}
 	if a.WireFormat != WirePublicMessage && p.Proposal.Type == ProposalSelfRemove {
-		return nil, fmt.Errorf("%w: SelfRemove must be a PublicMessage (mls-extensions-10 §4)", ErrProposal)
+		return nil, fmt.Errorf("%w: SelfRemove must be a PublicMessage (mls-extensions-10 §6.3)", ErrProposal)
 	}
 	r := ResolvedProposal{Proposal: p.Proposal, Sender: p.Sender, Ref: p.Ref}
 	return p, g.checkProposal(&r, g.rules(), true)
