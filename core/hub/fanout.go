@@ -12,7 +12,7 @@ import (
 // unit (design §5 rule vii), if nothing older waits for it and it can; a failure of it is undone by itself, and the
 // outbox tries again like for the others.
 func (h *Hub) fanout(ctx context.Context, r *hosted, e Event, to map[uri.Provider]Parts) error {
-	if err := h.Store.PutEvent(ctx, r.id, e, to); err != nil {
+	if err := h.Store.PutHubEvent(ctx, r.id, e, to); err != nil {
 		return err
 	}
 	for p := range to {
@@ -34,7 +34,7 @@ func (h *Hub) fanout(ctx context.Context, r *hosted, e Event, to map[uri.Provide
 // tellWithin tells a follower in this process, as a part of the unit.
 func (h *Hub) tellWithin(ctx context.Context, f mimi.Follower, route Route, sequence uint64) error {
 	return h.Store.Do(ctx, func(ctx context.Context) error {
-		e, parts, ok, err := h.Store.NextEvent(ctx, route)
+		e, parts, ok, err := h.Store.NextHubEvent(ctx, route)
 		switch {
 		case err != nil:
 			return err
@@ -45,14 +45,14 @@ func (h *Hub) tellWithin(ctx context.Context, f mimi.Follower, route Route, sequ
 		if err := f.Notify(ctx, h.Provider, route.Room, e.body(parts)); err != nil {
 			return err
 		}
-		return h.Store.EventTold(ctx, route, sequence)
+		return h.Store.HubEventTold(ctx, route, sequence)
 	})
 }
 
 // tell is the work of an outbox: to tell one provider the oldest event it has not been told. What was told twice, as the answer
 // was lost, is the same to the octet.
 func (h *Hub) tell(ctx context.Context, route Route) (more bool, err error) {
-	e, parts, ok, err := h.Store.NextEvent(ctx, route)
+	e, parts, ok, err := h.Store.NextHubEvent(ctx, route)
 	if err != nil || !ok {
 		return false, err
 	}
@@ -67,7 +67,7 @@ func (h *Hub) tell(ctx context.Context, route Route) (more bool, err error) {
 		}
 		// It will never be taken, and what comes after it must not wait for ever.
 	}
-	return true, h.Store.EventTold(ctx, route, e.Sequence)
+	return true, h.Store.HubEventTold(ctx, route, e.Sequence)
 }
 
 // body returns the parts of an event as the body of one request, so that a Welcome is with the commit it belongs to.

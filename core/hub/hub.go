@@ -74,7 +74,7 @@ func New(cfg Config) *Hub {
 
 // Start begins to tell what stands in the outboxes.
 func (h *Hub) Start(ctx context.Context) error {
-	routes, err := h.Store.Routes(ctx)
+	routes, err := h.Store.HubRoutes(ctx)
 	if err != nil {
 		return fmt.Errorf("hub: %w", err)
 	}

@@ -89,14 +89,14 @@ type Event struct {
 
 // Outbox keeps events until every provider has them.
 type Outbox interface {
-	// PutEvent adds an event and a row for each provider that is to be told.
-	PutEvent(ctx context.Context, room uri.Room, e Event, to map[uri.Provider]Parts) error
-	// NextEvent returns the oldest event that a provider has not been told, and which parts of it; ok is false where there is none.
-	NextEvent(ctx context.Context, r Route) (e Event, parts Parts, ok bool, err error)
-	// EventTold takes an event off a provider's outbox, and forgets it after the last.
-	EventTold(ctx context.Context, r Route, sequence uint64) error
-	// Routes returns the outboxes that are not empty.
-	Routes(ctx context.Context) ([]Route, error)
+	// PutHubEvent adds an event and a row for each provider that is to be told.
+	PutHubEvent(ctx context.Context, room uri.Room, e Event, to map[uri.Provider]Parts) error
+	// NextHubEvent returns the oldest event that a provider has not been told, and which parts of it; ok is false where there is none.
+	NextHubEvent(ctx context.Context, r Route) (e Event, parts Parts, ok bool, err error)
+	// HubEventTold takes an event off a provider's outbox, and forgets it after the last.
+	HubEventTold(ctx context.Context, r Route, sequence uint64) error
+	// HubRoutes returns the outboxes that are not empty.
+	HubRoutes(ctx context.Context) ([]Route, error)
 }
 
 // Secrets keeps the hub's own keys.

@@ -24,7 +24,7 @@ func (m *Members) nextChange(ctx context.Context, s *shared, requests bool) (job
 	var due []Request
 	if requests {
 		var err error
-		if due, err = m.Store.Requests(ctx, s.id); err != nil {
+		if due, err = m.Store.RoomRequests(ctx, s.id); err != nil {
 			return nil, err
 		}
 	}
@@ -49,13 +49,15 @@ func (m *Members) nextChange(ctx context.Context, s *shared, requests bool) (job
 // lacksKeys reports whether a request is to add a user of another provider whose key packages we do not have yet.
 func (m *Members) lacksKeys(s *shared, r *Request) (bool, uri.User) {
 	user, err := uri.ParseUser(r.Subject)
-	if err != nil || user.Provider() == m.Provider || r.Role <= uint32(policy.BannedRole) || len(r.KeyPackages) > 0 {
+	if err != nil || user.Provider() == m.Provider || len(r.KeyPackages) > 0 {
 		return false, user
 	}
-	if s.state.Role(user) != policy.NoRole || s.state.Clients(user) > 0 {
-		return false, user
-	}
-	return true, user
+	return needsLeaf(s, r, user), user
+}
+
+// needsLeaf reports whether a user is to have a client in the group and has none. A change of role alone brings in nobody.
+func needsLeaf(s *shared, r *Request, user uri.User) bool {
+	return r.Role > uint32(policy.BannedRole) && s.state.Clients(user) == 0 && (!r.Exact || s.state.Role(user) == policy.NoRole)
 }
 
 // plan is what a commit is to contain.
@@ -80,7 +82,7 @@ func (m *Members) makeCommit(ctx context.Context, s *shared, due []Request) (job
 			return func(context.Context) error { return nil }, nil // and look again
 		}
 		if !slices.Contains(p.subjects, due[i].Subject) {
-			if err := m.Store.DropRequest(ctx, s.id, due[i].Subject); err != nil {
+			if err := m.Store.DropRoomRequest(ctx, s.id, due[i].Subject); err != nil {
 				return nil, err
 			}
 		}
@@ -99,7 +101,7 @@ func (m *Members) makeCommit(ctx context.Context, s *shared, due []Request) (job
 	if err := m.keep(ctx, s, step); err != nil {
 		return nil, err
 	}
-	if err := m.Store.SetCommit(ctx, s.id, &Commit{Request: request, Subjects: p.subjects}); err != nil {
+	if err := m.Store.SetPendingCommit(ctx, s.id, &Commit{Request: request, Subjects: p.subjects}); err != nil {
 		return nil, err
 	}
 	return m.update(s.id, request)
@@ -131,7 +133,7 @@ func (m *Members) add(p *plan, s *shared, r *Request) error {
 	if changes {
 		p.people = append(p.people, participant(user, uint32(want)))
 	}
-	switch clients := s.state.Clients(user); {
+	switch {
 	case want <= policy.BannedRole:
 		for l := range s.state.Leaves() {
 			if l.User == user {
@@ -139,7 +141,7 @@ func (m *Members) add(p *plan, s *shared, r *Request) error {
 				changes = true
 			}
 		}
-	case clients > 0: // has a leaf
+	case !needsLeaf(s, r, user):
 	case user.Provider() == m.Provider:
 		secrets, err := m.newKeyPackage(user, s.group.CipherSuite(), 0)
 		if err != nil {

@@ -257,7 +257,7 @@ func (m *Members) fetched(ctx context.Context, id uri.Room, r Request, user uri.
 	if len(r.KeyPackages) == 0 {
 		return m.abandon(ctx, s, r.Subject, unavailable(resp.Code))
 	}
-	return m.Store.PutRequest(ctx, id, &r)
+	return m.Store.PutRoomRequest(ctx, id, &r)
 }
 
 // unavailable says for people why a user cannot be added.

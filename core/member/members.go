@@ -95,7 +95,7 @@ func New(cfg Config) (*Members, error) {
 // Start says to whom what comes is told, and goes on with what was on its way.
 func (m *Members) Start(ctx context.Context, sink Sink) error {
 	m.sink = sink
-	rooms, err := m.Store.Unfinished(ctx)
+	rooms, err := m.Store.UnfinishedRooms(ctx)
 	if err != nil {
 		return fmt.Errorf("member: %w", err)
 	}
@@ -113,6 +113,8 @@ type shared struct {
 	id      uri.Room
 	fence   int64
 	opening bool   // further up in this very unit its inbox is being opened
+	last    int64  // the greatest number of a message of ours
+	sent    int64  // up to which number the hub has accepted them; it knows those again that it is given once more
 	vain    uint64 // one more than the epoch that we cannot commit in, until another commit ends it; 0: none
 	memory
 
@@ -174,6 +176,9 @@ func (m *Members) room(ctx context.Context, id uri.Room) (*shared, error) {
 		return nil, err
 	}
 	if s.stale, err = m.Store.IsStale(ctx, id); err != nil {
+		return nil, err
+	}
+	if s.last, err = m.Store.LastOutgoing(ctx, id); err != nil {
 		return nil, err
 	}
 	return s, m.adopt(ctx, s)
@@ -328,7 +333,7 @@ func (m *Members) request(ctx context.Context, id uri.Room, r *Request, user uri
 		if _, err := m.room(ctx, id); err != nil {
 			return err
 		}
-		if err := m.Store.PutRequest(ctx, id, r); err != nil {
+		if err := m.Store.PutRoomRequest(ctx, id, r); err != nil {
 			return err
 		}
 		m.Store.OnCommit(ctx, func() { m.queues.WakeAfter(id, m.Batch) })

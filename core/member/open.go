@@ -51,16 +51,19 @@ func (m *Members) Open(ctx context.Context, id uri.Room) error {
 
 // resume goes on, after the unit, with what waited for something to come in.
 func (m *Members) resume(ctx context.Context, id uri.Room) error {
-	o, err := m.Store.NextOutgoing(ctx, id)
-	if err != nil {
-		return err
-	}
-	requests, err := m.Store.Requests(ctx, id)
-	if err != nil {
-		return err
-	}
 	s := m.cached(id)
-	if o != nil || len(requests) > 0 || s != nil && s.group != nil && len(s.group.Proposals()) > 0 {
+	if s == nil {
+		return nil
+	}
+	o, err := m.Store.NextOutgoing(ctx, id, s.sent)
+	if err != nil {
+		return err
+	}
+	requests, err := m.Store.RoomRequests(ctx, id)
+	if err != nil {
+		return err
+	}
+	if o != nil || len(requests) > 0 || len(s.group.Proposals()) > 0 {
 		m.Store.OnCommit(ctx, func() { m.queues.Wake(id) })
 	}
 	return nil
@@ -272,7 +275,7 @@ func (m *Members) merge(ctx context.Context, s *shared, commit *mls.Step, own []
 	if err := m.keep(ctx, s, step); err != nil {
 		return err
 	}
-	if err := m.Store.SetCommit(ctx, s.id, nil); err != nil { // ours came back, or another took the epoch
+	if err := m.Store.SetPendingCommit(ctx, s.id, nil); err != nil { // ours came back, or another took the epoch
 		return err
 	}
 	if err := m.usedUp(ctx, own); err != nil {
@@ -304,13 +307,13 @@ func (m *Members) leave(ctx context.Context, s *shared) {
 
 // fulfilled takes off the requests that the new epoch fulfils.
 func (m *Members) fulfilled(ctx context.Context, s *shared) error {
-	requests, err := m.Store.Requests(ctx, s.id)
+	requests, err := m.Store.RoomRequests(ctx, s.id)
 	if err != nil {
 		return err
 	}
 	for i := range requests {
 		if m.isFulfilled(s, &requests[i]) {
-			if err := m.Store.DropRequest(ctx, s.id, requests[i].Subject); err != nil {
+			if err := m.Store.DropRoomRequest(ctx, s.id, requests[i].Subject); err != nil {
 				return err
 			}
 		}
@@ -331,5 +334,5 @@ func (m *Members) isFulfilled(s *shared, r *Request) bool {
 	if r.Role <= uint32(policy.BannedRole) {
 		return uint32(role) == r.Role && clients == 0
 	}
-	return clients > 0 && (!r.Exact || uint32(role) == r.Role)
+	return !needsLeaf(s, r, user) && (!r.Exact || uint32(role) == r.Role)
 }

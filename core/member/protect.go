@@ -27,7 +27,8 @@ func (m *Members) compose(ctx context.Context, s *shared, from uri.User, msg *co
 	if err != nil {
 		return nil, err
 	}
-	o := &Outgoing{From: from, Content: encoded}
+	s.last++ // a number whose unit is undone is left out
+	o := &Outgoing{Number: s.last, From: from, Content: encoded}
 	if o.ID, err = content.ComputeID(c.SenderURI, c.RoomURI, encoded); err != nil {
 		return nil, err
 	}
@@ -49,7 +50,7 @@ func (m *Members) compose(ctx context.Context, s *shared, from uri.User, msg *co
 
 // asked reports whether it was asked that a user be in the room.
 func (m *Members) asked(ctx context.Context, id uri.Room, user uri.User) (bool, error) {
-	requests, err := m.Store.Requests(ctx, id)
+	requests, err := m.Store.RoomRequests(ctx, id)
 	for _, r := range requests {
 		if r.Subject == user.String() && r.Role > uint32(policy.BannedRole) {
 			return true, nil

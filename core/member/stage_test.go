@@ -299,7 +299,8 @@ func (s *side) until(what string, ok func() bool) {
 		case <-s.sink.now:
 		case <-poll.C:
 		case <-deadline.C:
-			s.t.Fatalf("%s: %s did not come; told: %v\n%s", s.provider.Domain(), what, s.sink.texts(), s.sink.all())
+			texts := s.sink.texts()
+			s.t.Fatalf("%s: %s did not come; told %d messages, the last: %v\n%s", s.provider.Domain(), what, len(texts), texts[max(0, len(texts)-10):], s.sink.all())
 		}
 	}
 }
@@ -316,9 +317,9 @@ func (s *side) untilTexts(want ...string) {
 func (s *side) rests() bool {
 	s.t.Helper()
 	ctx := s.t.Context()
-	unfinished, err1 := s.Unfinished(ctx)
+	unfinished, err1 := s.UnfinishedRooms(ctx)
 	inboxes, err2 := s.InboxRooms(ctx)
-	routes, err3 := s.Routes(ctx)
+	routes, err3 := s.HubRoutes(ctx)
 	if err := errors.Join(err1, err2, err3); err != nil {
 		s.t.Fatal(err)
 	}

@@ -39,14 +39,14 @@ func (m *Members) step(ctx context.Context, id uri.Room, requests bool) (more bo
 // next finds the next job of a room: first the commit that is on its way, then the messages in their order, then changes. A
 // message whose sender has no leaf yet waits for the commit that makes one, and all after it wait too.
 func (m *Members) next(ctx context.Context, s *shared, requests bool) (job, error) {
-	c, err := m.Store.Commit(ctx, s.id)
+	c, err := m.Store.PendingCommit(ctx, s.id)
 	if err != nil {
 		return nil, err
 	}
 	if c != nil && !c.Answered {
 		return m.update(s.id, c.Request)
 	}
-	o, err := m.Store.NextOutgoing(ctx, s.id)
+	o, err := m.Store.NextOutgoing(ctx, s.id, s.sent)
 	if err != nil {
 		return nil, err
 	}
@@ -114,13 +114,18 @@ func (m *Members) submit(id uri.Room, o *Outgoing) (job, error) {
 
 // submitted takes the hub's answer for a message; in a room whose hub is this very process it has come back already.
 func (m *Members) submitted(ctx context.Context, id uri.Room, message []byte, resp *mimi.SubmitMessageResponse) error {
+	s, err := m.room(ctx, id)
+	if err != nil {
+		return err
+	}
 	o, err := m.Store.OutgoingByHash(ctx, id, sha256.Sum256(message))
 	if err != nil || o == nil {
 		return err
 	}
 	switch resp.Code {
-	case mimi.SubmitAccepted:
-		o.Answered = max(resp.Accepted, 1)
+	case mimi.SubmitAccepted: // on disk it stays as it was: it will soon come back
+		s.sent = max(s.sent, o.Number)
+		return nil
 	case mimi.SubmitEpochTooOld:
 		o.Message, o.After = nil, resp.Epoch
 	default:
@@ -157,13 +162,13 @@ func (m *Members) update(id uri.Room, request []byte) (job, error) {
 // updated takes the hub's answer for our commit. After success it is merged when it comes back through the inbox; it may have been
 // already. A refusal is the only reason to discard it beside another commit that takes its epoch (design §5 rule iv).
 func (m *Members) updated(ctx context.Context, id uri.Room, request []byte, resp *mimi.UpdateRoomResponse) error {
-	c, err := m.Store.Commit(ctx, id)
+	c, err := m.Store.PendingCommit(ctx, id)
 	if err != nil || c == nil || string(c.Request) != string(request) {
 		return err
 	}
 	if resp.Code == mimi.UpdateSuccess {
 		c.Answered = true
-		return m.Store.SetCommit(ctx, id, c)
+		return m.Store.SetPendingCommit(ctx, id, c)
 	}
 	s, err := m.room(ctx, id)
 	if err != nil {
@@ -175,7 +180,7 @@ func (m *Members) updated(ctx context.Context, id uri.Room, request []byte, resp
 	if err := m.keep(ctx, s, step); err != nil {
 		return err
 	}
-	if err := m.Store.SetCommit(ctx, id, nil); err != nil {
+	if err := m.Store.SetPendingCommit(ctx, id, nil); err != nil {
 		return err
 	}
 	if resp.Code == mimi.UpdateWrongEpoch {
@@ -195,7 +200,7 @@ func (m *Members) refused(ctx context.Context, s *shared, subjects []string, rea
 	if len(subjects) == 1 {
 		return m.abandon(ctx, s, subjects[0], reason)
 	}
-	requests, err := m.Store.Requests(ctx, s.id)
+	requests, err := m.Store.RoomRequests(ctx, s.id)
 	if err != nil {
 		return err
 	}
@@ -203,7 +208,7 @@ func (m *Members) refused(ctx context.Context, s *shared, subjects []string, rea
 		for _, subject := range subjects {
 			if requests[i].Subject == subject {
 				requests[i].Alone = true
-				if err := m.Store.PutRequest(ctx, s.id, &requests[i]); err != nil {
+				if err := m.Store.PutRoomRequest(ctx, s.id, &requests[i]); err != nil {
 					return err
 				}
 			}
@@ -214,7 +219,7 @@ func (m *Members) refused(ctx context.Context, s *shared, subjects []string, rea
 
 // abandon gives a request up.
 func (m *Members) abandon(ctx context.Context, s *shared, subject, reason string) error {
-	if err := m.Store.DropRequest(ctx, s.id, subject); err != nil {
+	if err := m.Store.DropRoomRequest(ctx, s.id, subject); err != nil {
 		return err
 	}
 	var user uri.User

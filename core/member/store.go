@@ -42,7 +42,7 @@ type Inbox interface {
 
 // Outgoing is a message of ours, from Send until it has come back through the inbox.
 type Outgoing struct {
-	Number  int64 // its place in the room's order of sending, from 1; 0: to be given
+	Number  int64 // its place in the room's order of sending, from 1
 	From    uri.User
 	ID      content.MessageID
 	Content []byte // the encoded message, kept sealed
@@ -50,16 +50,16 @@ type Outgoing struct {
 	// is the epoch that has to come first.
 	Message []byte
 	After   uint64
-	// Answered: the hub has accepted it, at this time in milliseconds since 1970; 0: not yet.
-	Answered uint64
 }
 
 // Outbox keeps the messages of ours.
 type Outbox interface {
-	// PutOutgoing adds a message at the end, giving it its number, or replaces the one of its number.
+	// PutOutgoing adds a message, or replaces the one of its number.
 	PutOutgoing(ctx context.Context, room uri.Room, o *Outgoing) error
-	// NextOutgoing returns the first message that is not answered, nil where there is none.
-	NextOutgoing(ctx context.Context, room uri.Room) (*Outgoing, error)
+	// LastOutgoing returns the greatest number there is, 0 where there is none.
+	LastOutgoing(ctx context.Context, room uri.Room) (int64, error)
+	// NextOutgoing returns the first message after a number, nil where there is none.
+	NextOutgoing(ctx context.Context, room uri.Room, after int64) (*Outgoing, error)
 	// OutgoingByHash returns the message whose MLSMessage has the hash, nil where there is none.
 	OutgoingByHash(ctx context.Context, room uri.Room, hash [sha256.Size]byte) (*Outgoing, error)
 	// DropOutgoing forgets a message.
@@ -80,16 +80,16 @@ type Request struct {
 
 // Requests keeps the changes that were asked for, and the commit that is to make some of them.
 type Requests interface {
-	// PutRequest adds a request, in the place of an older one about the same subject.
-	PutRequest(ctx context.Context, room uri.Room, r *Request) error
-	// Requests returns a room's requests in the order of asking.
-	Requests(ctx context.Context, room uri.Room) ([]Request, error)
-	// DropRequest forgets a request.
-	DropRequest(ctx context.Context, room uri.Room, subject string) error
-	// Commit returns the commit that is on its way, nil where there is none.
-	Commit(ctx context.Context, room uri.Room) (*Commit, error)
-	// SetCommit replaces it; nil: there is none any more.
-	SetCommit(ctx context.Context, room uri.Room, c *Commit) error
+	// PutRoomRequest adds a request, in the place of an older one about the same subject.
+	PutRoomRequest(ctx context.Context, room uri.Room, r *Request) error
+	// RoomRequests returns a room's requests in the order of asking.
+	RoomRequests(ctx context.Context, room uri.Room) ([]Request, error)
+	// DropRoomRequest forgets a request.
+	DropRoomRequest(ctx context.Context, room uri.Room, subject string) error
+	// PendingCommit returns the commit that is on its way, nil where there is none.
+	PendingCommit(ctx context.Context, room uri.Room) (*Commit, error)
+	// SetPendingCommit replaces it; nil: there is none any more.
+	SetPendingCommit(ctx context.Context, room uri.Room, c *Commit) error
 }
 
 // Commit is a commit of ours from when it is made until it comes back or is refused. The secrets of its epoch are with the
@@ -131,8 +131,8 @@ type Stale interface {
 	IsStale(ctx context.Context, room uri.Room) (bool, error)
 	// SetStale marks a room, or takes the mark away.
 	SetStale(ctx context.Context, room uri.Room, stale bool) error
-	// Unfinished returns the rooms with messages, requests or a commit on their way.
-	Unfinished(ctx context.Context) ([]uri.Room, error)
+	// UnfinishedRooms returns the rooms with messages, requests or a commit on their way.
+	UnfinishedRooms(ctx context.Context) ([]uri.Room, error)
 }
 
 // Traffic is all that comes and goes.

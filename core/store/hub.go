@@ -96,8 +96,8 @@ func (s *Store) PutHubAnswer(ctx context.Context, request [sha256.Size]byte, ans
 	})
 }
 
-// PutEvent implements hub.Outbox.
-func (s *Store) PutEvent(ctx context.Context, room uri.Room, e hub.Event, to map[uri.Provider]hub.Parts) error {
+// PutHubEvent implements hub.Outbox.
+func (s *Store) PutHubEvent(ctx context.Context, room uri.Room, e hub.Event, to map[uri.Provider]hub.Parts) error {
 	if len(to) == 0 {
 		return nil
 	}
@@ -116,16 +116,16 @@ func (s *Store) PutEvent(ctx context.Context, room uri.Room, e hub.Event, to map
 	})
 }
 
-// NextEvent implements hub.Outbox.
-func (s *Store) NextEvent(ctx context.Context, r hub.Route) (e hub.Event, parts hub.Parts, ok bool, err error) {
+// NextHubEvent implements hub.Outbox.
+func (s *Store) NextHubEvent(ctx context.Context, r hub.Route) (e hub.Event, parts hub.Parts, ok bool, err error) {
 	ok, err = s.get(ctx, []any{&e.Sequence, &parts, &e.Body, &e.Welcome}, `SELECT e.sequence, o.parts, e.body, e.welcome
 		FROM hub_outbox o JOIN hub_event e ON e.room = o.room AND e.sequence = o.sequence
 		WHERE o.room = $1 AND o.provider = $2 ORDER BY o.sequence LIMIT 1`, r.Room.String(), r.To.String())
 	return e, parts, ok, err
 }
 
-// EventTold implements hub.Outbox.
-func (s *Store) EventTold(ctx context.Context, r hub.Route, sequence uint64) error {
+// HubEventTold implements hub.Outbox.
+func (s *Store) HubEventTold(ctx context.Context, r hub.Route, sequence uint64) error {
 	return s.Do(ctx, func(ctx context.Context) error {
 		if _, err := s.exec(ctx, `DELETE FROM hub_outbox WHERE room = $1 AND provider = $2 AND sequence = $3`,
 			r.Room.String(), r.To.String(), int64(sequence)); err != nil {
@@ -139,7 +139,7 @@ func (s *Store) EventTold(ctx context.Context, r hub.Route, sequence uint64) err
 }
 
 // Routes implements hub.Outbox.
-func (s *Store) Routes(ctx context.Context) ([]hub.Route, error) {
+func (s *Store) HubRoutes(ctx context.Context) ([]hub.Route, error) {
 	var list []hub.Route
 	err := s.query(ctx, func(scan func(...any) error) error {
 		var room, provider string

@@ -42,24 +42,18 @@ func (s *Store) PutOutgoing(ctx context.Context, room uri.Room, o *member.Outgoi
 		sum := sha256.Sum256(o.Message)
 		message, hash = o.Message, sum[:]
 	}
-	if o.Number > 0 {
-		_, err := s.exec(ctx, `UPDATE member_outgoing SET message = $1, hash = $2, after = $3, answered = $4 WHERE room = $5 AND number = $6`,
-			message, hash, int64(o.After), int64(o.Answered), room.String(), o.Number)
-		return err
-	}
-	return s.Do(ctx, func(ctx context.Context) error {
-		var number int64
-		if _, err := s.get(ctx, []any{&number}, `SELECT COALESCE(MAX(number), 0) + 1 FROM member_outgoing WHERE room = $1`, room.String()); err != nil {
-			return err
-		}
-		if _, err := s.exec(ctx, `INSERT INTO member_outgoing (room, number, sender, id, content, message, hash, after, answered)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`, room.String(), number, o.From.String(), o.ID[:],
-			s.seal(outgoingPlace(room, number), o.Content), message, hash, int64(o.After), int64(o.Answered)); err != nil {
-			return err
-		}
-		o.Number = number
-		return nil
-	})
+	_, err := s.exec(ctx, `INSERT INTO member_outgoing (room, number, sender, id, content, message, hash, after)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+		ON CONFLICT (room, number) DO UPDATE SET message = excluded.message, hash = excluded.hash, after = excluded.after`,
+		room.String(), o.Number, o.From.String(), o.ID[:], s.seal(outgoingPlace(room, o.Number), o.Content), message, hash, int64(o.After))
+	return err
+}
+
+// LastOutgoing implements member.Outbox.
+func (s *Store) LastOutgoing(ctx context.Context, room uri.Room) (int64, error) {
+	var number int64
+	_, err := s.get(ctx, []any{&number}, `SELECT COALESCE(MAX(number), 0) FROM member_outgoing WHERE room = $1`, room.String())
+	return number, err
 }
 
 // outgoing reads a row of member_outgoing, nil where there is none.
@@ -67,8 +61,8 @@ func (s *Store) outgoing(ctx context.Context, room uri.Room, where string, args 
 	o := new(member.Outgoing)
 	var sender string
 	var id, sealed []byte
-	found, err := s.get(ctx, []any{&o.Number, &sender, &id, &sealed, &o.Message, &o.After, &o.Answered},
-		`SELECT number, sender, id, content, message, after, answered FROM member_outgoing WHERE room = $1 AND `+where,
+	found, err := s.get(ctx, []any{&o.Number, &sender, &id, &sealed, &o.Message, &o.After},
+		`SELECT number, sender, id, content, message, after FROM member_outgoing WHERE room = $1 AND `+where,
 		append([]any{room.String()}, args...)...)
 	if err != nil || !found {
 		return nil, err
@@ -82,8 +76,8 @@ func (s *Store) outgoing(ctx context.Context, room uri.Room, where string, args 
 }
 
 // NextOutgoing implements member.Outbox.
-func (s *Store) NextOutgoing(ctx context.Context, room uri.Room) (*member.Outgoing, error) {
-	return s.outgoing(ctx, room, `answered = 0 ORDER BY number LIMIT 1`)
+func (s *Store) NextOutgoing(ctx context.Context, room uri.Room, after int64) (*member.Outgoing, error) {
+	return s.outgoing(ctx, room, `number > $2 ORDER BY number LIMIT 1`, after)
 }
 
 // OutgoingByHash implements member.Outbox.
@@ -97,8 +91,8 @@ func (s *Store) DropOutgoing(ctx context.Context, room uri.Room, number int64) e
 	return err
 }
 
-// PutRequest implements member.Requests.
-func (s *Store) PutRequest(ctx context.Context, room uri.Room, r *member.Request) error {
+// PutRoomRequest implements member.Requests.
+func (s *Store) PutRoomRequest(ctx context.Context, room uri.Room, r *member.Request) error {
 	var packages mls.Encoder
 	for _, kp := range r.KeyPackages {
 		packages.Opaque(kp)
@@ -111,8 +105,8 @@ func (s *Store) PutRequest(ctx context.Context, room uri.Room, r *member.Request
 	return err
 }
 
-// Requests implements member.Requests.
-func (s *Store) Requests(ctx context.Context, room uri.Room) ([]member.Request, error) {
+// RoomRequests implements member.Requests.
+func (s *Store) RoomRequests(ctx context.Context, room uri.Room) ([]member.Request, error) {
 	var list []member.Request
 	err := s.query(ctx, func(scan func(...any) error) error {
 		var r member.Request
@@ -130,14 +124,14 @@ func (s *Store) Requests(ctx context.Context, room uri.Room) ([]member.Request, 
 	return list, err
 }
 
-// DropRequest implements member.Requests.
-func (s *Store) DropRequest(ctx context.Context, room uri.Room, subject string) error {
+// DropRoomRequest implements member.Requests.
+func (s *Store) DropRoomRequest(ctx context.Context, room uri.Room, subject string) error {
 	_, err := s.exec(ctx, `DELETE FROM member_request WHERE room = $1 AND subject = $2`, room.String(), subject)
 	return err
 }
 
-// Commit implements member.Requests.
-func (s *Store) Commit(ctx context.Context, room uri.Room) (*member.Commit, error) {
+// PendingCommit implements member.Requests.
+func (s *Store) PendingCommit(ctx context.Context, room uri.Room) (*member.Commit, error) {
 	c := new(member.Commit)
 	var subjects string
 	found, err := s.get(ctx, []any{&c.Request, &subjects, &c.Answered}, `SELECT request, subjects, answered FROM member_commit WHERE room = $1`, room.String())
@@ -148,8 +142,8 @@ func (s *Store) Commit(ctx context.Context, room uri.Room) (*member.Commit, erro
 	return c, nil
 }
 
-// SetCommit implements member.Requests. Each subject, of which one may be empty, ends with a line break.
-func (s *Store) SetCommit(ctx context.Context, room uri.Room, c *member.Commit) error {
+// SetPendingCommit implements member.Requests. Each subject, of which one may be empty, ends with a line break.
+func (s *Store) SetPendingCommit(ctx context.Context, room uri.Room, c *member.Commit) error {
 	if c == nil {
 		_, err := s.exec(ctx, `DELETE FROM member_commit WHERE room = $1`, room.String())
 		return err
@@ -237,7 +231,7 @@ func (s *Store) SetStale(ctx context.Context, room uri.Room, stale bool) error {
 	return err
 }
 
-// Unfinished implements member.Stale.
-func (s *Store) Unfinished(ctx context.Context) ([]uri.Room, error) {
+// UnfinishedRooms implements member.Stale.
+func (s *Store) UnfinishedRooms(ctx context.Context) ([]uri.Room, error) {
 	return s.roomsOf(ctx, `SELECT room FROM member_outgoing UNION SELECT room FROM member_request UNION SELECT room FROM member_commit`)
 }

@@ -74,11 +74,9 @@ CREATE TABLE member_outgoing (
 	message  BYTEA,           -- the MLSMessage; NULL: not protected yet
 	hash     BYTEA,           -- of it
 	after    BIGINT NOT NULL, -- epoch that has to come first
-	answered BIGINT NOT NULL, -- the hub's time; 0: not yet
 	PRIMARY KEY (room, number)
 );
 CREATE INDEX member_outgoing_hash ON member_outgoing (room, hash);
-CREATE INDEX member_outgoing_answered ON member_outgoing (room, answered, number);
 
 CREATE TABLE member_request (
 	room         TEXT   NOT NULL,

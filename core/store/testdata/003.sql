@@ -10,8 +10,8 @@ INSERT INTO hub_outbox (room, provider, sequence, parts) VALUES ('mimi://chat.ex
 INSERT INTO hub_secret (name, value) VALUES ('frank', X'00');
 INSERT INTO follower_inbox (room, number, body) VALUES ('mimi://chat.example.org/r/a', 1, X'00');
 INSERT INTO follower_seen (hash, made) VALUES (X'00', 1790000000001);
-INSERT INTO member_outgoing (room, number, sender, id, content, message, hash, after, answered)
-	VALUES ('mimi://chat.example.org/r/a', 1, 'mimi://chat.example.org/u/a', X'01', X'00', NULL, NULL, 0, 0);
+INSERT INTO member_outgoing (room, number, sender, id, content, message, hash, after)
+	VALUES ('mimi://chat.example.org/r/a', 1, 'mimi://chat.example.org/u/a', X'01', X'00', NULL, NULL, 0);
 INSERT INTO member_request (room, subject, number, role, exact, name, about, key_packages, alone)
 	VALUES ('mimi://chat.example.org/r/a', 'mimi://chat.example.org/u/a', 1, 2, 0, '', '', X'', 0);
 INSERT INTO member_commit (room, request, subjects, answered) VALUES ('mimi://chat.example.org/r/a', X'00', 'mimi://chat.example.org/u/a', 0);
