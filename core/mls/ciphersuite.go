@@ -22,6 +22,7 @@ import (
 	"golang.org/x/crypto/chacha20poly1305"
 
 	"mimigate/core/mls/internal/codec"
+	"mimigate/core/mls/internal/kem"
 	"mimigate/core/mls/internal/signature"
 )
 
@@ -57,7 +58,7 @@ var (
 	// ErrSignature: a signature does not verify, or its key is malformed.
 	ErrSignature = errors.New("mls: invalid signature")
 	// ErrDecrypt: an HPKE or AEAD ciphertext does not open.
-	ErrDecrypt = errors.New("mls: cannot decrypt")
+	ErrDecrypt = kem.ErrDecrypt
 	// ErrKey: a public or private key has no valid encoding.
 	ErrKey = signature.ErrKey
 )
@@ -66,15 +67,12 @@ var (
 type suite struct {
 	id      CipherSuite
 	name    string
-	kem     hpke.KEM
-	kdf     hpke.KDF
-	aead    hpke.AEAD
+	hpke    kem.Scheme
 	newAEAD func(key []byte) (cipher.AEAD, error)
 	hash    func() hash.Hash
 	sig     signature.Scheme
 	nh      int        // KDF.Nh = Hash.length, bytes
 	nk      int        // AEAD.Nk, bytes
-	nenc    int        // length of an HPKE kem_output, bytes
 	buffers *sync.Pool // of *[]byte, see signContent
 }
 
@@ -111,23 +109,23 @@ func DefaultSuites() Suites {
 	return t
 }
 
-func aes128(id CipherSuite, name string, kem hpke.KEM, nenc int, sig signature.Scheme) *suite {
-	return &suite{id: id, name: name, kem: kem, kdf: hpke.HKDFSHA256(), aead: hpke.AES128GCM(), newAEAD: newGCM,
-		hash: sha256.New, sig: sig, nh: 32, nk: 16, nenc: nenc}
+func aes128(id CipherSuite, name string, k hpke.KEM, enc int, sig signature.Scheme) *suite {
+	return &suite{id: id, name: name, hpke: kem.Scheme{KEM: k, KDF: hpke.HKDFSHA256(), AEAD: hpke.AES128GCM(), EncSize: enc, Size: 32},
+		newAEAD: newGCM, hash: sha256.New, sig: sig, nh: 32, nk: 16}
 }
 
-func chacha(id CipherSuite, name string, kem hpke.KEM, nenc int, sig signature.Scheme) *suite {
-	return &suite{id: id, name: name, kem: kem, kdf: hpke.HKDFSHA256(), aead: hpke.ChaCha20Poly1305(),
-		newAEAD: chacha20poly1305.New, hash: sha256.New, sig: sig, nh: 32, nk: 32, nenc: nenc}
+func chacha(id CipherSuite, name string, k hpke.KEM, enc int, sig signature.Scheme) *suite {
+	return &suite{id: id, name: name, hpke: kem.Scheme{KEM: k, KDF: hpke.HKDFSHA256(), AEAD: hpke.ChaCha20Poly1305(), EncSize: enc, Size: 32},
+		newAEAD: chacha20poly1305.New, hash: sha256.New, sig: sig, nh: 32, nk: 32}
 }
 
-func aes256(id CipherSuite, name string, kem hpke.KEM, nenc int, sig signature.Scheme, h func() hash.Hash, kdf hpke.KDF) *suite {
-	return &suite{id: id, name: name, kem: kem, kdf: kdf, aead: hpke.AES256GCM(), newAEAD: newGCM,
-		hash: h, sig: sig, nh: h().Size(), nk: 32, nenc: nenc}
+func aes256(id CipherSuite, name string, k hpke.KEM, enc int, sig signature.Scheme, h func() hash.Hash, kdf hpke.KDF) *suite {
+	return &suite{id: id, name: name, hpke: kem.Scheme{KEM: k, KDF: kdf, AEAD: hpke.AES256GCM(), EncSize: enc, Size: h().Size()},
+		newAEAD: newGCM, hash: h, sig: sig, nh: h().Size(), nk: 32}
 }
 
-func sha384(id CipherSuite, name string, kem hpke.KEM, nenc int, sig signature.Scheme) *suite {
-	return aes256(id, name, kem, nenc, sig, sha512.New384, hpke.HKDFSHA384())
+func sha384(id CipherSuite, name string, k hpke.KEM, enc int, sig signature.Scheme) *suite {
+	return aes256(id, name, k, enc, sig, sha512.New384, hpke.HKDFSHA384())
 }
 
 func newGCM(key []byte) (cipher.AEAD, error) {
@@ -246,119 +244,6 @@ func (s *suite) refHash(label string, value []byte) []byte {
 	return s.sum(append(b, value...))
 }
 
-// HPKECiphertext is RFC 9420 §5.1.3.
-type HPKECiphertext struct {
-	KEMOutput  []byte
-	Ciphertext []byte
-}
-
-// MarshalMLS implements [Marshaler].
-func (c *HPKECiphertext) MarshalMLS(e *Encoder) {
-	e.Opaque(c.KEMOutput)
-	e.Opaque(c.Ciphertext)
-}
-
-// UnmarshalMLS implements [Unmarshaler].
-func (c *HPKECiphertext) UnmarshalMLS(d *Decoder) {
-	c.KEMOutput = d.Opaque()
-	c.Ciphertext = d.Opaque()
-}
-
-// seal is EncryptWithLabel (RFC 9420 §5.1.3); info comes from labelledContext.
-func (s *suite) seal(public, info, plaintext []byte) (HPKECiphertext, error) {
-	pk, err := s.kem.NewPublicKey(public)
-	if err != nil {
-		return HPKECiphertext{}, fmt.Errorf("%w: HPKE public key of %d bytes", ErrKey, len(public))
-	}
-	ct, err := hpke.Seal(pk, s.kdf, s.aead, info, plaintext)
-	if err != nil {
-		return HPKECiphertext{}, fmt.Errorf("mls: HPKE seal: %w", err)
-	}
-	return HPKECiphertext{KEMOutput: ct[:s.nenc:s.nenc], Ciphertext: ct[s.nenc:]}, nil
-}
-
-// open is DecryptWithLabel.
-func (s *suite) open(private, info []byte, ct HPKECiphertext) ([]byte, error) {
-	sk, err := s.kem.NewPrivateKey(private)
-	if err != nil {
-		return nil, fmt.Errorf("%w: HPKE private key", ErrKey)
-	}
-	if len(ct.KEMOutput) != s.nenc {
-		return nil, fmt.Errorf("%w: kem_output of %d bytes", ErrDecrypt, len(ct.KEMOutput))
-	}
-	both := append(ct.KEMOutput[:s.nenc:s.nenc], ct.Ciphertext...)
-	pt, err := hpke.Open(sk, s.kdf, s.aead, info, both)
-	if err != nil {
-		return nil, fmt.Errorf("%w: HPKE", ErrDecrypt)
-	}
-	return pt, nil
-}
-
-// keyPair is KEM.DeriveKeyPair (RFC 9180 §4): serialised private and public key.
-func (s *suite) keyPair(ikm []byte) (private, public []byte, err error) {
-	sk, err := s.kem.DeriveKeyPair(ikm)
-	if err != nil {
-		return nil, nil, fmt.Errorf("%w: derive key pair", ErrKey)
-	}
-	private, err = sk.Bytes()
-	if err != nil {
-		return nil, nil, fmt.Errorf("%w: derive key pair", ErrKey)
-	}
-	return private, sk.PublicKey().Bytes(), nil
-}
-
-// newKeyPair makes a fresh HPKE key pair from random.
-func (s *suite) newKeyPair(random io.Reader) (private, public []byte, err error) {
-	ikm, err := randomBytes(random, s.nh)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer clear(ikm)
-	return s.keyPair(ikm)
-}
-
-// checkPublicKey reports a malformed HPKE public key.
-func (s *suite) checkPublicKey(public []byte) error {
-	if _, err := s.kem.NewPublicKey(public); err != nil {
-		return fmt.Errorf("%w: HPKE public key of %d bytes", ErrKey, len(public))
-	}
-	return nil
-}
-
-// externalInit is the sender's half of RFC 9420 §8.3: kem_output and init secret.
-func (s *suite) externalInit(externalPub []byte) (kemOutput, initSecret []byte, err error) {
-	pk, err := s.kem.NewPublicKey(externalPub)
-	if err != nil {
-		return nil, nil, fmt.Errorf("%w: external_pub", ErrKey)
-	}
-	enc, sender, err := hpke.NewSender(pk, s.kdf, s.aead, nil)
-	if err != nil {
-		return nil, nil, fmt.Errorf("mls: external init: %w", err)
-	}
-	secret, err := sender.Export("MLS 1.0 external init secret", s.nh)
-	if err != nil {
-		return nil, nil, fmt.Errorf("mls: external init: %w", err)
-	}
-	return enc, secret, nil
-}
-
-// externalInitReceive is the members' half of RFC 9420 §8.3.
-func (s *suite) externalInitReceive(externalSecret, kemOutput []byte) ([]byte, error) {
-	sk, err := s.kem.DeriveKeyPair(externalSecret)
-	if err != nil {
-		return nil, fmt.Errorf("%w: external key", ErrKey)
-	}
-	r, err := hpke.NewRecipient(kemOutput, sk, s.kdf, s.aead, nil)
-	if err != nil {
-		return nil, fmt.Errorf("%w: external init", ErrDecrypt)
-	}
-	secret, err := r.Export("MLS 1.0 external init secret", s.nh)
-	if err != nil {
-		return nil, fmt.Errorf("%w: external init", ErrDecrypt)
-	}
-	return secret, nil
-}
-
 // signContent lays out SignContent (RFC 9420 §5.1.2) in a buffer that goes back to the pool: it holds a whole
 // GroupContext, and there is one for every message.
 func (s *suite) signContent(label string, content [][]byte) *[]byte {
@@ -423,7 +308,7 @@ func (t Suites) EncryptWithLabel(id CipherSuite, public []byte, label string, co
 	if err != nil {
 		return HPKECiphertext{}, err
 	}
-	return s.seal(public, labelledContext(label, context), plaintext)
+	return s.hpke.Seal(public, labelledContext(label, context), plaintext)
 }
 
 // DecryptWithLabel is RFC 9420 §5.1.3; private is an encoded HPKE private key. The error wraps [ErrDecrypt].
@@ -432,7 +317,7 @@ func (t Suites) DecryptWithLabel(id CipherSuite, private []byte, label string, c
 	if err != nil {
 		return nil, err
 	}
-	return s.open(private, labelledContext(label, context), ct)
+	return s.hpke.Open(private, labelledContext(label, context), ct)
 }
 
 // NewKeyPair makes an HPKE key pair of the suite from random bytes of random.
@@ -441,7 +326,7 @@ func (t Suites) NewKeyPair(id CipherSuite, random io.Reader) (private, public []
 	if err != nil {
 		return nil, nil, err
 	}
-	return s.newKeyPair(random)
+	return s.hpke.NewKeyPair(random)
 }
 
 func randomBytes(random io.Reader, n int) ([]byte, error) {
@@ -453,6 +338,9 @@ func randomBytes(random io.Reader, n int) ([]byte, error) {
 }
 
 func equalTags(a, b []byte) bool { return subtle.ConstantTimeCompare(a, b) == 1 }
+
+// HPKECiphertext is RFC 9420 §5.1.3: kem_output and ciphertext.
+type HPKECiphertext = kem.Ciphertext
 
 // SignatureKey is the private signature key of a leaf or of an external sender (RFC 9420 §5.1.1). It implements crypto.Signer.
 type SignatureKey = signature.Key

@@ -327,7 +327,7 @@ func (g *PublicGroup) applyPath(d *draft, path *UpdatePath) error {
 	}
 	keys := make([][]byte, len(d.steps))
 	for k := range path.Nodes {
-		if err := g.suite.checkPublicKey(path.Nodes[k].EncryptionKey); err != nil {
+		if err := g.suite.hpke.CheckPublicKey(path.Nodes[k].EncryptionKey); err != nil {
 			return fmt.Errorf("path: %w", err)
 		}
 		keys[k] = bytes.Clone(path.Nodes[k].EncryptionKey)

@@ -94,11 +94,9 @@ func (c *FramedContent) unmarshalBody(d *Decoder) {
 	case ContentApplication:
 		c.Application = d.Opaque()
 	case ContentProposal:
-		c.Proposal = new(Proposal)
-		c.Proposal.UnmarshalMLS(d)
+		orNew(&c.Proposal).UnmarshalMLS(d)
 	case ContentCommit:
-		c.Commit = new(Commit)
-		c.Commit.UnmarshalMLS(d)
+		orNew(&c.Commit).UnmarshalMLS(d)
 	default:
 		d.Failf("content type %d", c.ContentType)
 	}
@@ -270,22 +268,41 @@ type Message struct {
 	KeyPackage *KeyPackage
 }
 
+// wireBody is the body of an MLSMessage.
+type wireBody interface {
+	Marshaler
+	Unmarshaler
+}
+
+// body returns the field that WireFormat names, made if it is not there; nil for a format we do not know.
+func (m *Message) body() wireBody {
+	switch m.WireFormat {
+	case WirePublicMessage:
+		return orNew(&m.Public)
+	case WirePrivateMessage:
+		return orNew(&m.Private)
+	case WireWelcome:
+		return orNew(&m.Welcome)
+	case WireGroupInfo:
+		return orNew(&m.GroupInfo)
+	case WireKeyPackage:
+		return orNew(&m.KeyPackage)
+	}
+	return nil
+}
+
+func orNew[T any](p **T) *T {
+	if *p == nil {
+		*p = new(T)
+	}
+	return *p
+}
+
 // MarshalMLS implements [Marshaler].
 func (m *Message) MarshalMLS(e *Encoder) {
 	e.Uint16(uint16(MLS10))
 	e.Uint16(uint16(m.WireFormat))
-	switch m.WireFormat {
-	case WirePublicMessage:
-		m.Public.MarshalMLS(e)
-	case WirePrivateMessage:
-		m.Private.MarshalMLS(e)
-	case WireWelcome:
-		m.Welcome.MarshalMLS(e)
-	case WireGroupInfo:
-		m.GroupInfo.MarshalMLS(e)
-	case WireKeyPackage:
-		m.KeyPackage.MarshalMLS(e)
-	}
+	m.body().MarshalMLS(e)
 }
 
 // UnmarshalMLS implements [Unmarshaler].
@@ -295,23 +312,9 @@ func (m *Message) UnmarshalMLS(d *Decoder) {
 		return
 	}
 	*m = Message{WireFormat: WireFormat(d.Uint16())}
-	switch m.WireFormat {
-	case WirePublicMessage:
-		m.Public = new(PublicMessage)
-		m.Public.UnmarshalMLS(d)
-	case WirePrivateMessage:
-		m.Private = new(PrivateMessage)
-		m.Private.UnmarshalMLS(d)
-	case WireWelcome:
-		m.Welcome = new(Welcome)
-		m.Welcome.UnmarshalMLS(d)
-	case WireGroupInfo:
-		m.GroupInfo = new(GroupInfo)
-		m.GroupInfo.UnmarshalMLS(d)
-	case WireKeyPackage:
-		m.KeyPackage = new(KeyPackage)
-		m.KeyPackage.UnmarshalMLS(d)
-	default:
+	if body := m.body(); body != nil {
+		body.UnmarshalMLS(d)
+	} else {
 		d.Failf("wire format %#04x", m.WireFormat)
 	}
 }

@@ -31,7 +31,7 @@ func (g *Group) processCommit(a *AuthenticatedContent, with Arrival) (*next, err
 	initSecret := g.secrets.init
 	for _, p := range n.proposals {
 		if p.Proposal.Type == ProposalExternalInit {
-			if initSecret, err = g.suite.externalInitReceive(g.secrets.external, p.Proposal.KEMOutput); err != nil {
+			if initSecret, err = g.suite.hpke.ExternalInitReceive(g.secrets.external, p.Proposal.KEMOutput); err != nil {
 				return nil, err
 			}
 		}
@@ -118,7 +118,7 @@ func (g *Group) decryptPath(n *next, with Arrival) ([]byte, error) {
 func (s *suite) climb(n *next, k int, secret []byte) ([]byte, error) {
 	for ; k < len(n.steps); k++ {
 		nodeSecret := s.derive(secret, "node")
-		private, public, err := s.keyPair(nodeSecret)
+		private, public, err := s.hpke.KeyPair(nodeSecret)
 		clear(nodeSecret)
 		if err != nil {
 			return nil, err
@@ -157,7 +157,7 @@ func (g *Group) lowestPathSecret(n *next, with Arrival) (int, []byte, error) {
 				continue
 			}
 			info := labelledContext("UpdatePathNode", n.provisional)
-			secret, err := g.suite.open(key, info, n.path.Nodes[k].EncryptedPathSecret[j])
+			secret, err := g.suite.hpke.Open(key, info, n.path.Nodes[k].EncryptedPathSecret[j])
 			if err != nil {
 				return 0, nil, fmt.Errorf("path secret: %w", err)
 			}

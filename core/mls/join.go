@@ -134,7 +134,7 @@ func (s *suite) openGroupSecrets(w *Welcome, j *JoinSecrets) (*groupSecrets, err
 	if entry == nil {
 		return nil, fmt.Errorf("%w: not for this key package", ErrWelcome)
 	}
-	plain, err := s.open(j.InitKey, labelledContext("Welcome", w.EncryptedGroupInfo), entry.EncryptedGroupSecrets)
+	plain, err := s.hpke.Open(j.InitKey, labelledContext("Welcome", w.EncryptedGroupInfo), entry.EncryptedGroupSecrets)
 	if err != nil {
 		return nil, fmt.Errorf("group secrets: %w", err)
 	}
@@ -310,7 +310,7 @@ func ExternalCommit(cfg *Config, info *GroupInfo, leaf LeafTemplate, o ExternalO
 			return nil, nil, fmt.Errorf("pending self_remove: %w", err)
 		}
 	}
-	kemOutput, initSecret, err := g.suite.externalInit(externalPub)
+	kemOutput, initSecret, err := g.suite.hpke.ExternalInit(externalPub)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -83,7 +83,7 @@ func (k *KeyPackage) check(r *leafRules) error {
 	if bytes.Equal(k.InitKey, k.LeafNode.EncryptionKey) {
 		return fmt.Errorf("%w: init_key equals encryption_key (RFC 9420 §10.1)", ErrKeyPackage)
 	}
-	if err := r.suite.checkPublicKey(k.InitKey); err != nil {
+	if err := r.suite.hpke.CheckPublicKey(k.InitKey); err != nil {
 		return err
 	}
 	if err := k.Extensions.check(inKeyPackage); err != nil {
@@ -150,7 +150,7 @@ func NewKeyPackage(cfg *Config, id CipherSuite, t LeafTemplate) (*JoinSecrets, e
 	if err != nil {
 		return nil, err
 	}
-	initKey, initPub, err := s.newKeyPair(cfg.random())
+	initKey, initPub, err := s.hpke.NewKeyPair(cfg.random())
 	if err != nil {
 		return nil, err
 	}
@@ -167,7 +167,7 @@ func NewKeyPackage(cfg *Config, id CipherSuite, t LeafTemplate) (*JoinSecrets, e
 
 // newLeaf makes a signed leaf node of source key_package.
 func newLeaf(cfg *Config, s *suite, t LeafTemplate) (private []byte, leaf *LeafNode, err error) {
-	private, public, err := s.newKeyPair(cfg.random())
+	private, public, err := s.hpke.NewKeyPair(cfg.random())
 	if err != nil {
 		return nil, nil, err
 	}

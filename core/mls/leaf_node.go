@@ -262,7 +262,7 @@ func (r *leafRules) check(l *LeafNode, source LeafNodeSource, fresh bool) error 
 			return fail("§7.3", "capabilities lack the leaf's own extension %#04x", x.Type)
 		}
 	}
-	if err := r.suite.checkPublicKey(l.EncryptionKey); err != nil {
+	if err := r.suite.hpke.CheckPublicKey(l.EncryptionKey); err != nil {
 		return err
 	}
 	if err := r.suite.sig.CheckPublic(l.SignatureKey); err != nil {

@@ -339,7 +339,7 @@ func (f *forgery) message(t testing.TB) []byte {
 // makePath is RFC 9420 §7.4 to §7.6 with hooks.
 func (f *forgery) makePath(t testing.TB, d *draft) (commitSecret []byte, tr tree) {
 	g, s := f.by, f.by.suite
-	_, public, err := s.newKeyPair(g.cfg.random())
+	_, public, err := s.hpke.NewKeyPair(g.cfg.random())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -364,7 +364,7 @@ func (f *forgery) makePath(t testing.TB, d *draft) (commitSecret []byte, tr tree
 	var secrets, keys [][]byte
 	for range d.steps {
 		secrets = append(secrets, secret)
-		_, public, err := s.keyPair(s.derive(secret, "node"))
+		_, public, err := s.hpke.KeyPair(s.derive(secret, "node"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -394,7 +394,7 @@ func (f *forgery) makePath(t testing.TB, d *draft) (commitSecret []byte, tr tree
 		n := &d.path.Nodes[k]
 		n.EncryptionKey = keys[k]
 		for _, r := range d.recipients(nil, tr, step) {
-			n.EncryptedPathSecret = append(n.EncryptedPathSecret, must(s.seal(r.encryptionKey(), labelledContext("UpdatePathNode", d.provisional), secrets[k]))(t))
+			n.EncryptedPathSecret = append(n.EncryptedPathSecret, must(s.hpke.Seal(r.encryptionKey(), labelledContext("UpdatePathNode", d.provisional), secrets[k]))(t))
 		}
 	}
 	d.path.LeafNode = *leaf
@@ -496,7 +496,7 @@ func (w *trio) psk(id string) *PreSharedKeyID {
 func (w *trio) external(name string) *forgery {
 	w.Helper()
 	info := must(w.alice.GroupInfo(0, false))(w)
-	kem, init, err := w.alice.suite.externalInit(must(info.externalPub())(w))
+	kem, init, err := w.alice.suite.hpke.ExternalInit(must(info.externalPub())(w))
 	if err != nil {
 		w.Fatal(err)
 	}

@@ -152,10 +152,10 @@ func TestNegativeTree(t *testing.T) {
 			f.nodes[0].leaf, l.ParentHash = l, flip(l.ParentHash)
 			resign(f, 0, w.alice)
 		}, ErrTree, "not parent-hash valid"},
-		{"valn1406 key of a node", func(f *welcoming) { _, parent(f, 1).EncryptionKey, _ = w.alice.suite.newKeyPair(f.cfg.random()) }, ErrTree, "not parent-hash valid"},
+		{"valn1406 key of a node", func(f *welcoming) { _, parent(f, 1).EncryptionKey, _ = w.alice.suite.hpke.NewKeyPair(f.cfg.random()) }, ErrTree, "not parent-hash valid"},
 		{"valn1406 sibling subtree", func(f *welcoming) { f.nodes[4].leaf, f.nodes[4].parent = nil, nil }, ErrTree, "not parent-hash valid"},
 		{"valn1406 node nobody vouches for", func(f *welcoming) {
-			_, key, _ := w.alice.suite.newKeyPair(f.cfg.random())
+			_, key, _ := w.alice.suite.hpke.NewKeyPair(f.cfg.random())
 			f.nodes[5].parent = &ParentNode{EncryptionKey: key, ParentHash: []byte{}, UnmergedLeaves: []LeafIndex{3}}
 		}, ErrTree, "not parent-hash valid"},
 		{"valn1408 unmerged leaf is blank", func(f *welcoming) { f.nodes[4].leaf = nil; parent(f, 3).UnmergedLeaves = []LeafIndex{2, 3} }, ErrTree, "unmerged leaf 2 is not a leaf below node 3"},
@@ -216,7 +216,7 @@ func TestNegativeTree(t *testing.T) {
 		vouched(&ParentNode{EncryptionKey: blank.carol.state.tree.leaf(2).EncryptionKey}).refused(t, ErrTree, "a key occurs twice", true)
 	})
 	t.Run("valn1408 unmerged leaf is elsewhere", func(t *testing.T) {
-		_, key, _ := blank.alice.suite.newKeyPair(blank.cfg.random())
+		_, key, _ := blank.alice.suite.hpke.NewKeyPair(blank.cfg.random())
 		vouched(&ParentNode{EncryptionKey: key, UnmergedLeaves: []LeafIndex{3}}).refused(t, ErrTree, "unmerged leaf 3 is not a leaf below node 1", true)
 		fine := vouched(&ParentNode{EncryptionKey: key}) // without it all is well
 		wl, _ := fine.message(t)

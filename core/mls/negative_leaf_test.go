@@ -141,7 +141,7 @@ func defectInAdd(t testing.TB, w *trio, defect func(*LeafNode), want error, text
 // carolsUpdate is a good leaf for an Update of carol, not yet signed.
 func (w *trio) carolsUpdate() *LeafNode {
 	l := *w.carol.state.tree.leaf(2)
-	_, l.EncryptionKey, _ = w.carol.suite.newKeyPair(w.cfg.random())
+	_, l.EncryptionKey, _ = w.carol.suite.hpke.NewKeyPair(w.cfg.random())
 	l.Source, l.Lifetime, l.ParentHash = SourceUpdate, Lifetime{}, nil
 	return &l
 }

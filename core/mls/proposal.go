@@ -91,29 +91,23 @@ func (p *Proposal) UnmarshalMLS(d *Decoder) {
 	*p = Proposal{Type: ProposalType(d.Uint16())}
 	switch p.Type {
 	case ProposalAdd:
-		p.Add = new(KeyPackage)
-		p.Add.UnmarshalMLS(d)
+		orNew(&p.Add).UnmarshalMLS(d)
 	case ProposalUpdate:
-		p.Update = new(LeafNode)
-		p.Update.UnmarshalMLS(d)
+		orNew(&p.Update).UnmarshalMLS(d)
 	case ProposalRemove:
 		p.Remove = LeafIndex(d.Uint32())
 	case ProposalPSK:
-		p.PSK = new(PreSharedKeyID)
-		p.PSK.UnmarshalMLS(d)
+		orNew(&p.PSK).UnmarshalMLS(d)
 	case ProposalReInit:
-		p.ReInit = new(ReInit)
-		p.ReInit.UnmarshalMLS(d)
+		orNew(&p.ReInit).UnmarshalMLS(d)
 	case ProposalExternalInit:
 		p.KEMOutput = d.Opaque()
 	case ProposalGroupContextExtensions:
 		p.Extensions.UnmarshalMLS(d)
 	case ProposalAppDataUpdate:
-		p.AppDataUpdate = new(AppDataUpdate)
-		p.AppDataUpdate.UnmarshalMLS(d)
+		orNew(&p.AppDataUpdate).UnmarshalMLS(d)
 	case ProposalAppEphemeral:
-		p.AppEphemeral = new(AppEphemeral)
-		p.AppEphemeral.UnmarshalMLS(d)
+		orNew(&p.AppEphemeral).UnmarshalMLS(d)
 	case ProposalSelfRemove:
 	default:
 		d.Failf("proposal type %#04x", p.Type)

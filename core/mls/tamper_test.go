@@ -237,7 +237,7 @@ func TestTamperNodes(t *testing.T) {
 		return NewPublicGroup(w.cfg, &i, nil)
 	}
 	must(resigned())(t)
-	_, key, _ := w.alice.suite.newKeyPair(w.cfg.random())
+	_, key, _ := w.alice.suite.hpke.NewKeyPair(w.cfg.random())
 	try := func(i int, what string, change func(n *node)) {
 		old := nodes[i]
 		n := old

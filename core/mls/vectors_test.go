@@ -201,11 +201,11 @@ func checkCryptoBasics(t *testing.T, s *suite, v *cryptoBasics) {
 	if err := s.verify(v.Sign.Pub, v.Sign.Label, signature, v.Sign.Content); err != nil {
 		t.Error(err)
 	}
-	ct := HPKECiphertext{v.Encrypt.KEMOutput, v.Encrypt.Ciphertext}
+	ct := HPKECiphertext{KEMOutput: v.Encrypt.KEMOutput, Ciphertext: v.Encrypt.Ciphertext}
 	info := labelledContext(v.Encrypt.Label, v.Encrypt.Context)
-	same(t, "DecryptWithLabel", must(s.open(v.Encrypt.Priv, info, ct))(t), v.Encrypt.Plaintext)
-	ct = must(s.seal(v.Encrypt.Pub, info, v.Encrypt.Plaintext))(t)
-	same(t, "EncryptWithLabel", must(s.open(v.Encrypt.Priv, info, ct))(t), v.Encrypt.Plaintext)
+	same(t, "DecryptWithLabel", must(s.hpke.Open(v.Encrypt.Priv, info, ct))(t), v.Encrypt.Plaintext)
+	ct = must(s.hpke.Seal(v.Encrypt.Pub, info, v.Encrypt.Plaintext))(t)
+	same(t, "EncryptWithLabel", must(s.hpke.Open(v.Encrypt.Priv, info, ct))(t), v.Encrypt.Plaintext)
 }
 
 // vectorKey reads a signature key of a vector, in which ECDSA scalars may lack leading zeros.
@@ -357,7 +357,7 @@ func checkKeySchedule(t *testing.T, s *suite, v *keyScheduleVector) {
 		} {
 			same(t, c.what, c.got, c.want)
 		}
-		_, pub, err := s.keyPair(k.external)
+		_, pub, err := s.hpke.KeyPair(k.external)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -638,7 +638,7 @@ func (v *treekemVector) group(t *testing.T, s *suite, which int) *Group {
 	g.leaves[p.Index] = &localLeaf{signature: vectorKey(t, s, p.SignaturePriv)}
 	g.private[p.Index.node()] = vectorHPKEKey(s, p.EncryptionPriv)
 	for _, ps := range p.PathSecrets {
-		private, public, err := s.keyPair(s.derive(ps.PathSecret, "node"))
+		private, public, err := s.hpke.KeyPair(s.derive(ps.PathSecret, "node"))
 		if err != nil {
 			t.Fatal(err)
 		}
