@@ -89,7 +89,7 @@ func newAdapter(account adapter.Account) (adapter.Adapter, error) {
 		problems: map[string]muc.Problem{}, chats: map[adapter.Conversation]bool{}, got: link.NewRecent(2000),
 	}
 	a.rooms = muc.Account{Self: self, ID: account.ID, Nick: cfg.Nick, Occupants: cfg.Occupants, OccupantIdle: cfg.OccupantIdle,
-		State: account.State, Log: account.Log, Waits: &a.waits, Lane: a.lane, Report: a.report}
+		State: account.State, Log: account.Log, Waits: &a.waits, Report: a.report}
 	return a, nil
 }
 
@@ -148,10 +148,8 @@ func (a *Adapter) failure(err error) (adapter.Status, error) {
 		return rejected("the server has no such component", "add the block that `mimigate account setup "+a.account.ID+"` prints, and restart the server")
 	case errors.As(err, &condition) && condition.Err == "conflict":
 		err = fmt.Errorf("another connection uses this account: %w", err)
-	case !a.Component && err != nil && (strings.Contains(err.Error(), "not-authorized") || strings.Contains(err.Error(), "credentials")):
-		return rejected("the server refuses the password", "correct the password of the account in the configuration")
-	case !a.Component && err != nil && strings.Contains(err.Error(), "no matching SASL mechanisms"):
-		return rejected("the server offers no way to log in that we may use", "use an address with TLS; without it only SCRAM is used")
+	case errors.Is(err, wire.ErrAuth):
+		return rejected("the server refuses the password, or offers no way to log in that is safe without TLS", "correct the password of the account in the configuration")
 	}
 	err = fmt.Errorf("%s: %w", what, err)
 	return adapter.Status{State: adapter.Connecting, Reason: err.Error()}, err
@@ -229,7 +227,7 @@ func (a *Adapter) tend(l *link.Link, now time.Time) {
 	a.mu.Lock()
 	rooms := slices.Collect(maps.Values(a.open))
 	for c, ln := range a.lanes {
-		if ln.Keep && ln.Empty() {
+		if a.open[string(c)] == nil && ln.Empty() {
 			delete(a.lanes, c)
 		}
 	}
@@ -256,10 +254,15 @@ func (a *Adapter) online(ctx context.Context) (*link.Link, error) {
 	}
 }
 
-// lane returns the lane of a conversation.
-func (a *Adapter) lane(c adapter.Conversation) *link.Lane {
+// push puts something into the lane of a conversation; false if too much waits there already.
+func (a *Adapter) push(l *link.Link, c adapter.Conversation, item func(ctx context.Context, l *link.Link) error) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	return a.lane(c).Push(l, item)
+}
+
+// lane returns the lane of a conversation; a.mu is held.
+func (a *Adapter) lane(c adapter.Conversation) *link.Lane {
 	ln := a.lanes[c]
 	if ln == nil {
 		ln = &link.Lane{Keep: strings.Contains(string(c), " ")}
@@ -289,7 +292,7 @@ func (a *Adapter) report(l *link.Link, about string, p muc.Problem) {
 		status.Do = join("; ", status.Do, p.Do)
 	}
 	a.mu.Unlock()
-	a.lane("").Push(l, func(ctx context.Context, l *link.Link) error {
+	a.push(l, "", func(ctx context.Context, l *link.Link) error {
 		_ = l.Sink.Receive(ctx, adapter.Event{Body: status})
 		return nil
 	})

@@ -64,14 +64,13 @@ func (a *Adapter) message(l *link.Link, n *wire.Node) *wire.Node {
 // reportChat reports an event of a chat of two, after what kind of conversation that is. The sender gets a receipt (XEP-0184) once
 // the event was taken: from then on the message is not lost.
 func (a *Adapter) reportChat(l *link.Link, c adapter.Conversation, who uri.User, ev adapter.Event, n *wire.Node) bool {
-	ln := a.lane(c)
 	a.mu.Lock()
 	known := a.chats[c]
 	a.chats[c] = true
 	a.mu.Unlock()
 	if !known {
 		yes, no := true, false
-		ln.Push(l, func(ctx context.Context, l *link.Link) error {
+		a.push(l, c, func(ctx context.Context, l *link.Link) error {
 			state := adapter.Event{Conversation: c, Sender: ev.Sender, Body: adapter.ConversationState{Direct: &yes, Encrypted: &no}}
 			if err := l.Receive(ctx, state); err != nil || who.IsZero() {
 				return err
@@ -85,7 +84,7 @@ func (a *Adapter) reportChat(l *link.Link, c adapter.Conversation, who uri.User,
 		receipt = wire.El("", "message", wire.El(wire.NSReceipts, "received").With("id", n.Attr("id")), wire.El(wire.NSHints, "store")).
 			With("type", "chat").With("id", "receipt-"+n.Attr("id")).With("from", n.Attr("to")).With("to", n.Attr("from"))
 	}
-	return ln.Push(l, func(ctx context.Context, l *link.Link) error {
+	return a.push(l, c, func(ctx context.Context, l *link.Link) error {
 		if err := l.Receive(ctx, ev); err != nil {
 			return err
 		}
@@ -98,15 +97,21 @@ func (a *Adapter) reportChat(l *link.Link, c adapter.Conversation, who uri.User,
 
 // invited reports an invitation to a room, direct (XEP-0249) or through the room (XEP-0045 §7.8).
 func (a *Adapter) invited(l *link.Link, n *wire.Node) bool {
-	room, by := "", n.Attr("from")
+	room, by := "", talk.PersonOf(wire.Bare(n.Attr("from")))
 	if x := n.Child(wire.NSConference, "x"); x != nil {
 		room = wire.Bare(x.Attr("jid"))
 	}
 	if invite := n.Child(wire.NSMUCUser, "x").Child("", "invite"); invite != nil {
-		room, by = wire.Bare(n.Attr("from")), invite.Attr("from")
+		// Who that is only the room says, and anybody can be a room: never somebody whom we know otherwise.
+		room = wire.Bare(n.Attr("from"))
+		name := wire.Resource(invite.Attr("from"))
+		if wire.Bare(invite.Attr("from")) != room {
+			name = wire.Bare(invite.Attr("from"))
+		}
+		by = adapter.Person{IDs: []adapter.PersonID{talk.NickPerson(room, "invites", name)}, Name: name}
 	}
 	j, err := wire.ParseJID(room)
-	if room == "" || err != nil || by == "" {
+	if room == "" || err != nil {
 		return false
 	}
 	room = j.Bare().String()
@@ -115,8 +120,8 @@ func (a *Adapter) invited(l *link.Link, n *wire.Node) bool {
 		id = talk.Made(n, time.Now())
 	}
 	c := adapter.Conversation(room)
-	ev := adapter.Event{Conversation: c, ID: id, Sender: talk.PersonOf(wire.Bare(by)), Time: time.Now(), Body: adapter.Invitation{Name: room}}
-	a.lane(c).Push(l, func(ctx context.Context, l *link.Link) error { return l.Receive(ctx, ev) })
+	ev := adapter.Event{Conversation: c, ID: id, Sender: by, Time: time.Now(), Body: adapter.Invitation{Name: room}}
+	a.push(l, c, func(ctx context.Context, l *link.Link) error { return l.Receive(ctx, ev) })
 	return true
 }
 

@@ -77,12 +77,11 @@ func (a *Adapter) room(ctx context.Context, l *link.Link, address string) (*muc.
 	if _, err := jid.Parse(address); err != nil {
 		return nil, adapter.Gone(fmt.Errorf("%w: %q is no room", adapter.ErrNotFound, address))
 	}
-	r = muc.New(&a.rooms, address)
 	a.mu.Lock()
-	if other := a.open[address]; other != nil {
-		r = other
+	if r = a.open[address]; r == nil {
+		r = muc.New(&a.rooms, address, a.lane(adapter.Conversation(address)))
+		a.open[address] = r
 	}
-	a.open[address] = r
 	a.mu.Unlock()
 	if err := r.Join(ctx, l); err != nil {
 		a.mu.Lock()

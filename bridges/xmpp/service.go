@@ -104,7 +104,7 @@ func (a *Adapter) serveCommand(l *link.Link, n, command *wire.Node) *wire.Node {
 	c := talk.Direct(a.JID, wire.Bare(n.Attr("from")))
 	ev := adapter.Event{Conversation: c, ID: talk.Given("command:" + command.Attr("sessionid") + ":" + n.Attr("id")), Sender: talk.PersonOf(wire.Bare(n.Attr("from"))),
 		Time: time.Now(), Body: adapter.Command{Text: strings.ToValidUTF8(words, ""), Private: true}}
-	if !a.lane(c).Push(l, func(ctx context.Context, l *link.Link) error { return l.Receive(ctx, ev) }) {
+	if !a.push(l, c, func(ctx context.Context, l *link.Link) error { return l.Receive(ctx, ev) }) {
 		return wire.ErrorReply(n, "wait", "talk.Resource-constraint", "Too much waits. Please try again later.")
 	}
 	return wire.Result(n, out.With("status", "completed").Add(wire.El("", "note").With("type", "info").Put("The answer comes as a message.")))

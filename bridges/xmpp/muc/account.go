@@ -21,7 +21,6 @@ type Account struct {
 	State        adapter.State
 	Log          *slog.Logger
 	Waits        *link.Waits
-	Lane         func(adapter.Conversation) *link.Lane
 	// Report tells that something about a room does not work; with a zero Problem, that it does again. It does not wait.
 	Report func(l *link.Link, room string, p Problem)
 }

@@ -61,6 +61,9 @@ func (r *Room) taken(id string, t time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.reported.Put(id, "")
+	if t.IsZero() {
+		t = time.Now()
+	}
 	r.position = position{ID: id, Time: t}
 }
 

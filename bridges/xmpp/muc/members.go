@@ -93,6 +93,7 @@ func (r *Room) setNative(ctx context.Context, l *link.Link, change adapter.Membe
 	return err
 }
 
+// SetName changes the nick of one of our people, if they are in the room.
 func (r *Room) SetName(ctx context.Context, l *link.Link, author adapter.Author) error {
 	done, err := r.act(ctx)
 	if err != nil {

@@ -65,6 +65,8 @@ func (r *Room) groupchat(l *link.Link, n *wire.Node) {
 		} else if n.Child(wire.NSDelay, "delay") != nil { // history, which we did not ask for
 			r.mu.Unlock()
 			return
+		} else {
+			r.settled = true
 		}
 	}
 	if subject != nil && n.Child("", "body") == nil && n.Child("", "thread") == nil {

@@ -77,15 +77,14 @@ type person struct {
 	ours        bool
 }
 
-// New returns a room that is not joined yet.
-func New(a *Account, jid string) *Room {
+// New returns a room that is not joined yet. It reports in that lane.
+func New(a *Account, jid string, lane *link.Lane) *Room {
 	r := &Room{
-		a: a, jid: jid, conv: adapter.Conversation(jid), acting: make(chan struct{}, 1),
+		a: a, jid: jid, conv: adapter.Conversation(jid), lane: lane, acting: make(chan struct{}, 1),
 		joined: make(chan struct{}), ours: map[uri.User]*occupant{}, people: map[string]*person{}, archive: map[string]*page{},
 		reported: link.NewRecent(recentStanzas), stanzas: link.NewRecent(recentStanzas), echoes: link.NewRecent(recentStanzas), strays: link.NewRecent(100),
 	}
-	r.me = &occupant{name: a.Nick}
-	r.lane = a.Lane(r.conv)
+	r.me = &occupant{name: a.Nick, jid: a.AddressOf(uri.User{})} // Join sets a client's
 	r.lane.Idle = r.savePosition
 	return r
 }
@@ -176,7 +175,9 @@ func (r *Room) discover(ctx context.Context, l *link.Link) error {
 			r.name = identity.Attr("name")
 		}
 	}
-	r.stamps = r.stamps && r.mam
+	// An archive whose ids the messages themselves do not show is none to us: the same message would have two ids.
+	r.mam = r.mam && r.stamps
+	r.stamps = r.mam
 	if !muc {
 		return fmt.Errorf("%w: it is no room", adapter.ErrNotFound)
 	}
@@ -226,6 +227,9 @@ func (r *Room) tryNick(ctx context.Context, l *link.Link, o *occupant, nick stri
 	o.answer = nil
 	if err != nil && !o.in {
 		o.nick = before
+		if p := r.people[nick]; p != nil && p.user == o.user && p.ours { // somebody else was faster
+			p.user, p.ours = uri.User{}, r.a.Component && wire.Domain(p.jid) == r.a.Domain
+		}
 	}
 	return err
 }
@@ -351,17 +355,19 @@ func (r *Room) Lost() []*wire.Node {
 	}
 	if r.me.in {
 		out = append(out, r.me.leaving(r.jid))
-		r.joined = make(chan struct{})
 	}
-	r.settled, r.pinging = false, false
-	r.people, r.archive, r.reported = map[string]*person{}, map[string]*page{}, link.NewRecent(recentStanzas)
+	r.out()
+	r.pinging = false
+	r.archive, r.reported = map[string]*page{}, link.NewRecent(recentStanzas)
 	return out
 }
 
 // out notes that none of us is in the room any more; r.mu is held.
 func (r *Room) out() {
-	if r.me.in {
+	select {
+	case <-r.joined:
 		r.joined = make(chan struct{})
+	default: // as it was
 	}
 	r.me.in, r.settled = false, false
 	for _, o := range r.ours {

@@ -10,6 +10,7 @@ import (
 	"mimigate/bridges/xmpp/talk"
 	"mimigate/bridges/xmpp/wire"
 	"mimigate/core/adapter"
+	"mimigate/core/uri"
 )
 
 // refusedFor is how long we do not try again to bring somebody in whom the room has refused or thrown out.
@@ -61,6 +62,9 @@ func (r *Room) bring(ctx context.Context, l *link.Link, who adapter.Author) (*oc
 		return nil, "", err
 	}
 	defer done()
+	if err := r.makePlace(ctx, l, who.User); err != nil {
+		return nil, "", err
+	}
 	r.mu.Lock()
 	o, count := r.ours[who.User], len(r.ours)
 	if o == nil && count < r.a.Occupants {
@@ -105,6 +109,27 @@ func (r *Room) bring(ctx context.Context, l *link.Link, who adapter.Author) (*oc
 		return nil, "the room does not let them in: " + refusal.Error(), nil
 	}
 	return nil, "", adapter.NotDelivered(fmt.Errorf("room %s: joining: %w", r.jid, err))
+}
+
+// giveWay is how long somebody must have been silent to leave for somebody else who wants to speak, where all places are taken.
+const giveWay = 5 * time.Minute
+
+// makePlace lets whoever has been silent longest leave, if there is no place for somebody new.
+func (r *Room) makePlace(ctx context.Context, l *link.Link, u uri.User) error {
+	r.mu.Lock()
+	var silent *occupant
+	if r.ours[u] == nil && len(r.ours) >= r.a.Occupants {
+		for _, o := range r.ours {
+			if time.Since(o.spoke) > giveWay && (silent == nil || o.spoke.Before(silent.spoke)) {
+				silent = o
+			}
+		}
+	}
+	r.mu.Unlock()
+	if silent == nil {
+		return nil
+	}
+	return r.leave(ctx, l, silent)
 }
 
 // mayspeak reports whether the gateway's own name has voice.

@@ -46,10 +46,11 @@ type Step struct {
 // Speaker is which of our names must say something.
 type Speaker uint8
 
+// The speakers.
 const (
-	AnyName Speaker = iota
-	OwnName         // the author's: it said what is to be changed
-	GatewayName
+	AnyName     Speaker = iota
+	OwnName             // the author's: it said what is to be changed
+	GatewayName         // the gateway's, likewise
 )
 
 // References are what a message refers to, as the conversation names it.
@@ -260,10 +261,12 @@ func leaves(body content.Part) []leaf {
 			}
 			return
 		}
-		chosen := false
-		for _, child := range multi.Parts {
-			walk(child, show && !chosen)
-			chosen = chosen || multi.Semantics == content.ChooseOne && child.IsText()
+		chosen := -1 // of alternatives one is shown: the first that is text, or else the first
+		if multi.Semantics == content.ChooseOne {
+			chosen = max(0, slices.IndexFunc(multi.Parts, content.Part.IsText))
+		}
+		for i, child := range multi.Parts {
+			walk(child, show && (chosen < 0 || i == chosen))
 		}
 	}
 	walk(body, true)

@@ -9,8 +9,6 @@ import (
 	"fmt"
 	"strings"
 
-	"mellium.im/xmpp/jid"
-
 	"mimigate/bridges/xmpp/wire"
 	"mimigate/core/adapter"
 	"mimigate/core/uri"
@@ -102,10 +100,17 @@ func localOf(u uri.User, us uri.Provider) string {
 		if u.Provider() != us {
 			name += "@" + u.Domain()
 		}
-		return jid.Escape.String(name)
+		return escapes.Replace(name)
 	}
-	return jid.Escape.String(encodeLocal(strings.TrimPrefix(u.String(), "mimi://"), ""))
+	return escapes.Replace(encodeLocal(strings.TrimPrefix(u.String(), "mimi://"), ""))
 }
+
+// escapes and unescapes are XEP-0106 §4. (The library's own unescaping runs out of its bounds.)
+var (
+	escapes   = strings.NewReplacer(" ", `\20`, `"`, `\22`, "&", `\26`, "'", `\27`, "/", `\2f`, ":", `\3a`, "<", `\3c`, ">", `\3e`, "@", `\40`, `\`, `\5c`)
+	unescapes = strings.NewReplacer(`\20`, " ", `\22`, `"`, `\26`, "&", `\27`, "'", `\2f`, "/", `\2F`, "/", `\3a`, ":", `\3A`, ":", `\3c`, "<", `\3C`, "<",
+		`\3e`, ">", `\3E`, ">", `\40`, "@", `\5c`, `\`, `\5C`, `\`)
+)
 
 // encodeLocal percent-encodes what a local part does not keep apart, and the characters of also.
 func encodeLocal(s, also string) string {
@@ -123,7 +128,7 @@ func encodeLocal(s, also string) string {
 
 // userOf returns whom of our people a local part names.
 func userOf(local string, us uri.Provider) (uri.User, error) {
-	name := jid.Unescape.String(local)
+	name := unescapes.Replace(local)
 	if strings.Contains(name, "/") {
 		return uri.ParseUser("mimi://" + decodeLocal(name))
 	}

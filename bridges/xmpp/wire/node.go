@@ -183,8 +183,8 @@ func (l *tokenList) Token() (xml.Token, error) {
 	return t, nil
 }
 
-// reader returns the element as a stream of tokens.
-func (n *Node) reader() xml.TokenReader {
+// Reader returns the element as a stream of tokens.
+func (n *Node) Reader() xml.TokenReader {
 	l := tokenList(n.tokens(nil))
 	return &l
 }

@@ -7,7 +7,10 @@ import (
 	"crypto/x509"
 	"encoding/xml"
 	"errors"
+	"fmt"
+	"io"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -63,6 +66,9 @@ type question struct {
 	to     string
 	answer chan *Node
 }
+
+// ErrAuth: the server refuses the password, or every way to prove that we know it.
+var ErrAuth = errors.New("not authenticated")
 
 // ErrEnded: the connection ended before it was known what became of a stanza.
 var ErrEnded = errors.New("the connection ended")
@@ -171,7 +177,7 @@ func (o Options) login(ctx context.Context, conn *meteredConn) (*xmpp.Session, e
 	if !o.Plaintext {
 		mechanisms = append(mechanisms, sasl.Plain)
 	}
-	features = append(features, xmpp.SASL("", o.Secret, mechanisms...), xmpp.BindResource())
+	features = append(features, authentication(o.Secret, mechanisms), xmpp.BindResource())
 	config := func(*xmpp.Session, *xmpp.StreamConfig) xmpp.StreamConfig {
 		return xmpp.StreamConfig{Features: features}
 	}
@@ -223,6 +229,21 @@ func (s *Stream) Close() {
 	})
 }
 
+// authentication is SASL whose refusals wrap ErrAuth: the library's own type is internal to it.
+func authentication(secret string, mechanisms []sasl.Mechanism) xmpp.StreamFeature {
+	f := xmpp.SASL("", secret, mechanisms...)
+	negotiate := f.Negotiate
+	f.Negotiate = func(ctx context.Context, s *xmpp.Session, data interface{}) (xmpp.SessionState, io.ReadWriter, error) {
+		mask, rw, err := negotiate(ctx, s, data)
+		var network net.Error
+		if err != nil && !errors.As(err, &network) && !errors.Is(err, io.EOF) && !strings.Contains(err.Error(), "temporary-auth-failure") {
+			err = fmt.Errorf("%w: %w", ErrAuth, err)
+		}
+		return mask, rw, err
+	}
+	return f
+}
+
 // Ended is closed when the connection has ended.
 func (s *Stream) Ended() <-chan struct{} { return s.ended }
 
@@ -236,7 +257,7 @@ func (s *Stream) write() {
 				continue
 			}
 			_ = s.conn.SetWriteDeadline(time.Now().Add(writeWithin))
-			err := s.session.Send(context.Background(), p.stanza.reader())
+			err := s.session.Send(context.Background(), p.stanza.Reader())
 			p.done <- err
 			if err != nil {
 				s.Close()
