@@ -20,7 +20,7 @@ type next struct {
 	path        *UpdatePath
 	steps       []pathStep // filtered direct path of the committer in the new tree
 	fresh       map[LeafIndex]bool
-	provisional []byte // serialised provisional GroupContext, which path secrets are encrypted under
+	pathInfo    []byte // under which path secrets are encrypted: the provisional GroupContext, labelled
 	keysAdded   []keyID
 	keysRemoved []keyID
 	private     *nextSecrets // a Group's side; nil for a PublicGroup
@@ -159,7 +159,7 @@ func (g *PublicGroup) applyTree(d *draft) error {
 func (g *PublicGroup) finish(d *draft) (tree, error) {
 	t := d.edit.finish(g.suite)
 	d.context.TreeHash = t.root.hash
-	d.provisional = Marshal(&d.context)
+	d.pathInfo = d.context.pathInfo()
 	return t, g.account(d, t)
 }
 

@@ -345,13 +345,12 @@ func orCapabilities(c *Capabilities, id CipherSuite) *Capabilities {
 // encryptPath encrypts each path secret to the resolution of its copath node (RFC 9420 §7.6).
 func (b *committing) encryptPath(t tree) error {
 	d := b.draft
-	info := labelledContext("UpdatePathNode", d.provisional)
 	var refs []nodeRef
 	for k, step := range d.steps {
 		refs = d.recipients(refs[:0], t, step)
 		cts := make([]HPKECiphertext, len(refs))
 		for j, r := range refs {
-			ct, err := b.group.suite.hpke.Seal(r.encryptionKey(), info, b.pathSecrets[k])
+			ct, err := b.group.suite.hpke.Seal(r.encryptionKey(), d.pathInfo, b.pathSecrets[k])
 			if err != nil {
 				return err
 			}

@@ -33,6 +33,32 @@ func (c *GroupContext) UnmarshalMLS(d *Decoder) {
 	c.Extensions.UnmarshalMLS(d)
 }
 
+// sized is an encoder with room for the context and extra bytes: a participant list makes it large.
+func (c *GroupContext) sized(extra int) *Encoder {
+	n := 256 + extra
+	for _, x := range c.Extensions {
+		n += len(x.Data) + 8
+	}
+	return NewEncoder(n)
+}
+
+// encode returns the serialised context.
+func (c *GroupContext) encode() []byte {
+	e := c.sized(0)
+	c.MarshalMLS(e)
+	return e.Bytes()
+}
+
+// pathInfo is the EncryptContext under which path secrets are sealed, this being the provisional context (RFC 9420 §7.6).
+func (c *GroupContext) pathInfo() []byte {
+	e := c.sized(32)
+	e.Raw(labelled(nil, "UpdatePathNode"))
+	start := e.Open()
+	c.MarshalMLS(e)
+	e.Close(start)
+	return e.Bytes()
+}
+
 // required returns the group's required_capabilities, or nil (RFC 9420 §11.1).
 func (c *GroupContext) required() (*RequiredCapabilities, error) {
 	data, ok := c.Extensions.Get(ExtRequiredCapabilities)

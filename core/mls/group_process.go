@@ -156,8 +156,7 @@ func (g *Group) lowestPathSecret(n *next, with Arrival) (int, []byte, error) {
 			if key == nil {
 				continue
 			}
-			info := labelledContext("UpdatePathNode", n.provisional)
-			secret, err := g.suite.hpke.Open(key, info, n.path.Nodes[k].EncryptedPathSecret[j])
+			secret, err := g.suite.hpke.Open(key, n.pathInfo, n.path.Nodes[k].EncryptedPathSecret[j])
 			if err != nil {
 				return 0, nil, fmt.Errorf("path secret: %w", err)
 			}

@@ -386,7 +386,7 @@ func (f *forgery) makePath(t testing.TB, d *draft) (commitSecret []byte, tr tree
 	}
 	tr = d.edit.finish(s)
 	d.context.TreeHash = tr.root.hash
-	d.provisional = Marshal(&d.context)
+	d.pathInfo = d.context.pathInfo()
 	if f.secrets != nil {
 		f.secrets(secrets)
 	}
@@ -394,7 +394,7 @@ func (f *forgery) makePath(t testing.TB, d *draft) (commitSecret []byte, tr tree
 		n := &d.path.Nodes[k]
 		n.EncryptionKey = keys[k]
 		for _, r := range d.recipients(nil, tr, step) {
-			n.EncryptedPathSecret = append(n.EncryptedPathSecret, must(s.hpke.Seal(r.encryptionKey(), labelledContext("UpdatePathNode", d.provisional), secrets[k]))(t))
+			n.EncryptedPathSecret = append(n.EncryptedPathSecret, must(s.hpke.Seal(r.encryptionKey(), d.pathInfo, secrets[k]))(t))
 		}
 	}
 	d.path.LeafNode = *leaf

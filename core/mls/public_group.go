@@ -50,7 +50,7 @@ func (u usage) count(l *LeafNode, by int) {
 
 // newEpochState copies the context, so that it aliases no message, and reads out of it what is cached.
 func newEpochState(ctx *GroupContext, t tree) (*epochState, error) {
-	st := &epochState{contextBytes: Marshal(ctx), tree: t}
+	st := &epochState{contextBytes: ctx.encode(), tree: t}
 	st.context.UnmarshalMLS(NewDecoder(st.contextBytes)) // what was encoded decodes again
 	return st, st.readExtensions()
 }

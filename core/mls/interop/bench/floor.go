@@ -219,10 +219,10 @@ func (f *floor) seals(n int, public, info []byte, size int) {
 	}
 }
 
-// addAll is the floor of adding n members in one commit: two verifications and two seals for each, the new tree's
+// addAll is the floor of adding n members in one commit: two verifications and a seal for each, the new tree's
 // hashes, and the Welcome.
 func (f *floor) addAll(n, context, commit, leaf, keyPackage, groupInfo int) func() {
-	one := f.commit(depth(n+1), n, context, commit, leaf)
+	one := f.commit(depth(n+1), 0, context, commit, leaf) // path secrets are not sealed to leaves that the commit adds
 	private, err := f.kem.GenerateKey()
 	must(err)
 	public := private.PublicKey().Bytes()
