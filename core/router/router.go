@@ -217,20 +217,16 @@ func (r *Router) start(f func(ctx context.Context)) {
 func (r *Router) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	places, err := r.Store.PendingPlaces(ctx)
-	if err != nil {
-		return err
-	}
 	run := &running{ctx: ctx}
 	r.mu.Lock()
 	r.run = run
 	r.mu.Unlock()
-	err = r.openAll(ctx)
+	err := r.begin(ctx)
 	if err == nil {
-		for _, p := range places {
-			r.wake(p)
-		}
 		<-ctx.Done()
+	}
+	if ctx.Err() != nil {
+		err = nil
 	}
 	cancel()
 	r.mu.Lock()
@@ -238,6 +234,18 @@ func (r *Router) Run(ctx context.Context) error {
 	r.mu.Unlock()
 	run.all.Wait()
 	return err
+}
+
+// begin goes on with what there is.
+func (r *Router) begin(ctx context.Context) error {
+	places, err := r.Store.PendingPlaces(ctx)
+	if err != nil {
+		return err
+	}
+	for _, p := range places {
+		r.wake(p)
+	}
+	return r.openAll(ctx)
 }
 
 // Sink returns where the adapter of an account reports its events.

@@ -150,6 +150,7 @@ func (w *world) start() {
 		w.options(&o)
 	}
 	w.router = router.New(o)
+	w.members.begin(s)
 	ctx, cancel := context.WithCancel(t.Context())
 	var all sync.WaitGroup
 	for _, a := range w.accounts {
@@ -174,10 +175,9 @@ func (w *world) start() {
 			}
 		})
 	}
-	if err := w.router.Configure(ctx, w.rooms); err != nil {
+	if err := w.router.Configure(ctx, w.rooms); err != nil && !errors.Is(err, errDead) {
 		t.Fatal(err)
 	}
-	w.members.begin(s)
 	all.Go(func() {
 		if err := w.router.Run(ctx); err != nil && !errors.Is(err, errDead) {
 			t.Error(err)
@@ -393,18 +393,22 @@ func (m *members) elsewhere(f func(ctx context.Context, sink *router.Router) err
 
 func (m *members) setRole(ctx context.Context, room uri.Room, user, by uri.User, role uint32) error {
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.fail != nil {
-		return m.fail
-	}
 	if m.roles[room] == nil {
 		m.roles[room] = map[uri.User]uint32{}
 	}
-	before := m.roles[room][user]
-	if before == role {
-		return nil
+	before, fail := m.roles[room][user], m.fail
+	if fail == nil {
+		m.roles[room][user] = role
 	}
-	m.roles[room][user] = role
+	m.mu.Unlock()
+	if before == role || fail != nil {
+		return fail
+	}
+	m.w.store.OnRollback(ctx, func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.roles[room][user] = before
+	})
 	m.later(ctx, func(ctx context.Context) error {
 		return m.sink.Participant(ctx, room, user, by, before, role, time.Now())
 	})
