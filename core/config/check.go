@@ -136,10 +136,22 @@ func (d *decoder) checkPerson(p PersonRef, path string) {
 	}
 }
 
+// handleForm is what the last part of a readable address may be; gateway is taken by the gateway itself.
+var handleForm = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,63}$`)
+
+const gatewayHandle = "gateway"
+
 func (d *decoder) checkPeople(c *Config) {
 	first := map[PersonRef]string{}
+	handles := map[string]string{}
 	for i, p := range c.People {
 		path := fmt.Sprintf("people[%d]", i)
+		if before, twice := handles[p.Handle]; p.Handle != "" && twice {
+			d.wrong(path+".handle", "another person has this handle, at %s", d.keys[before])
+		} else if p.Handle == gatewayHandle || p.Handle != "" && !handleForm.MatchString(p.Handle) {
+			d.wrong(path+".handle", "want 1 to 64 of a-z, 0-9 and . _ - (the first no . _ -), and not %q", gatewayHandle)
+		}
+		handles[p.Handle] = path + ".handle"
 		if len(p.Is) == 0 {
 			d.wrong(path, "needs \"is\": the ids of the person, as network:id")
 		}

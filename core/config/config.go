@@ -94,9 +94,11 @@ func (a Account) Problem(err error) Problem {
 
 // Person is one human with ids on several networks.
 type Person struct {
-	Name string      `yaml:"name" example:"Oma Inge" doc:"The name shown in rooms; without it, that of the first id."`
-	Is   []PersonRef `yaml:"is" example:"[\"matrix:@inge:example.org\", \"xmpp:inge@example.org\"]" doc:"Required: the ids, as network:id."`
-	At   Pos         `yaml:"-"`
+	Name string `yaml:"name" example:"Oma Inge" doc:"The name shown in rooms; without it, that of the first id."`
+	// Handle is empty for a random address.
+	Handle string      `yaml:"handle" example:"inge" doc:"Makes their MIMI address readable, as mimi://chat.example.org/u/inge. It counts when the person is first seen, as addresses are permanent. Default: random letters, which tell nothing about them."`
+	Is     []PersonRef `yaml:"is" example:"[\"matrix:@inge:example.org\", \"xmpp:inge@example.org\"]" doc:"Required: the ids, as network:id."`
+	At     Pos         `yaml:"-"`
 }
 
 // Policy is a set of rules for rooms.

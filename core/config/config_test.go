@@ -282,6 +282,8 @@ func TestProblems(t *testing.T) {
 		{"policies: [{id: p, retention: {ids: 1d}}]", `1: policies.retention.ids: 1d is shorter than undelivered (7d): what is delivered late could not be recognised`},
 		{"policies: [{id: p, retention: {media: 0s}, media: {max: 0}, cipher_suites: []}]", "1: policies.retention.media: must be more than 0\n1: policies.media.max: must be more than 0\n1: policies.cipher_suites: must name at least one"},
 		{"people:\n- name: a\n  is: ['matrix:@a:b', 'irc:c']\n- name: b\n  is: ['matrix:@a:b']\n- name: c", "3: people.is: unknown network \"irc\"; there are: matrix, test, xmpp\n5: people.is: this id is given already, at config.yaml:3: it is one person\n6: people: needs \"is\": the ids of the person, as network:id"},
+		{"people:\n- {name: a, handle: Ann, is: ['matrix:@a:b']}\n- {name: b, handle: gateway, is: ['matrix:@b:b']}\n- {name: c, handle: c, is: ['matrix:@c:b']}\n- {name: d, handle: c, is: ['matrix:@d:b']}",
+			"2: people.handle: want 1 to 64 of a-z, 0-9 and . _ - (the first no . _ -), and not \"gateway\"\n3: people.handle: want 1 to 64 of a-z, 0-9 and . _ - (the first no . _ -), and not \"gateway\"\n5: people.handle: another person has this handle, at config.yaml:4"},
 		{"admins: {people: ['martix:@a:b'], tell: m/x}", "1: admins.people: unknown network \"martix\"; did you mean matrix?\n1: admins.tell: unknown account \"m\"; there is none"},
 		{"peers: [{id: p, domain: a.example}]", `1: peers: peers need provider.domain: the domain that they know this gateway by`},
 		{"provider: {domain: a.example}\npeers:\n- {id: p, domain: a.example}\n- {id: q}\n- {id: r, domain: b.example}\n- {id: s, domain: B.example, ca: file:x}",

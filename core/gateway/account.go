@@ -73,7 +73,11 @@ func place(c config.Account, err error) string {
 
 func makeAdapter(driver adapter.Driver, around adapter.Account) (a adapter.Adapter, err error) {
 	defer contain(&err, around.Log)
-	return driver.New(around)
+	made, err := driver.New(around)
+	if err != nil {
+		return nil, err // whatever made is: a nil pointer in an interface is none
+	}
+	return made, nil
 }
 
 // contain turns a panic into an error: a mistake in one adapter must not stop the others. What it had in hand may be in disorder, so the

@@ -141,7 +141,7 @@ func TestMistakeBehindSink(t *testing.T) {
 // TestUnusable: an account that cannot be made says where the mistake stands, and does not run.
 func TestUnusable(t *testing.T) {
 	driver := adapter.Driver{New: func(adapter.Account) (adapter.Adapter, error) {
-		return nil, &adapter.KeyError{Key: "mode", Err: errors.New("must be names or bot")}
+		return (*scripted)(nil), &adapter.KeyError{Key: "mode", Err: errors.New("must be names or bot")}
 	}}
 	c := config.Account{ID: "one", At: config.Pos{File: "config.yaml", Line: 7}}
 	a := newAccount(c, driver, adapter.Account{Log: slog.New(slog.DiscardHandler)})

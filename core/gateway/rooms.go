@@ -69,7 +69,7 @@ func rules(p config.Policy) router.Rules {
 func joined(c *config.Config) []identity.Joined {
 	var all []identity.Joined
 	for _, p := range c.People {
-		j := identity.Joined{Name: p.Name}
+		j := identity.Joined{Name: p.Name, Handle: p.Handle}
 		for _, ref := range p.Is {
 			j.Is = append(j.Is, identity.Ref{Network: ref.Network, ID: ref.ID})
 		}

@@ -1,0 +1,41 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+
+	"github.com/spf13/cobra"
+
+	"mimigate/core/gateway"
+)
+
+func serveCommand(p *program) *cobra.Command {
+	var level slog.Level
+	c := &cobra.Command{
+		Use: "serve", Short: "Run the gateway",
+		Long: "Run the gateway until it is interrupted (SIGINT, SIGTERM). An account, room or chat that does not work is told in the log and by\n" +
+			"\"mimigate status\"; everything else runs. Only one gateway runs on a store.",
+		Args: arguments(cobra.NoArgs),
+		RunE: func(c *cobra.Command, _ []string) error {
+			cfg, err := p.load()
+			if err != nil {
+				return err
+			}
+			for _, w := range cfg.Warnings {
+				fmt.Fprintln(c.ErrOrStderr(), w)
+			}
+			g, err := gateway.New(c.Context(), p.gateway(cfg, logger(c.ErrOrStderr(), level)))
+			if err != nil {
+				return err
+			}
+			return g.Run(c.Context())
+		},
+	}
+	c.Flags().TextVar(&level, "log", slog.LevelInfo, "how much is logged, to standard error: DEBUG, INFO, WARN or ERROR")
+	return c
+}
+
+func logger(out io.Writer, level slog.Level) *slog.Logger {
+	return slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: level}))
+}
