@@ -202,6 +202,7 @@ type privateForgery struct {
 	content    FramedContent
 	sign       bool
 	padding    []byte
+	plain      []byte // instead of content, signature and padding
 	leaf       uint32
 	generation uint32                // how far ahead
 	outer      func(*PrivateMessage) // after encryption
@@ -210,17 +211,19 @@ type privateForgery struct {
 func (f *privateForgery) message(t testing.TB, g *Group) []byte {
 	t.Helper()
 	s, m := g.suite, g.keys
-	a := &AuthenticatedContent{WireFormat: WirePrivateMessage, Content: f.content}
-	if err := a.sign(s, g.leaves[0].signature, g.state.contextBytes); err != nil {
-		t.Fatal(err)
-	}
-	if !f.sign {
-		a.Auth.Signature = flip(a.Auth.Signature)
-	}
 	var plain Encoder
-	a.Content.marshalBody(&plain)
-	a.Auth.marshal(&plain, a.Content.ContentType)
-	plain.Raw(f.padding)
+	if plain.Raw(f.plain); f.plain == nil {
+		a := &AuthenticatedContent{WireFormat: WirePrivateMessage, Content: f.content}
+		if err := a.sign(s, g.leaves[0].signature, g.state.contextBytes); err != nil {
+			t.Fatal(err)
+		}
+		if !f.sign {
+			a.Auth.Signature = flip(a.Auth.Signature)
+		}
+		a.Content.marshalBody(&plain)
+		a.Auth.marshal(&plain, a.Content.ContentType)
+		plain.Raw(f.padding)
+	}
 	step := &Step{}
 	id := ratchetID{0, f.content.ContentType != ContentApplication}
 	r := must(m.ratchet(id, step))(t)

@@ -28,12 +28,18 @@ func (w *trio) welcome(t testing.TB, template func(*LeafTemplate)) *welcoming {
 	if template != nil {
 		template(&lt)
 	}
-	f := &welcoming{trio: w, dave: must(NewKeyPackage(w.cfg, X25519AES128, lt))(t)}
+	dave := must(NewKeyPackage(w.cfg, X25519AES128, lt))(t)
 	e := w.alice.state.tree.edit()
-	if i := must(e.add(&f.dave.KeyPackage.LeafNode))(t); i != 3 {
+	if i := must(e.add(&dave.KeyPackage.LeafNode))(t); i != 3 {
 		t.Fatalf("dave is leaf %d", i)
 	}
-	if err := Unmarshal(e.finish(w.alice.suite).marshal(), &f.nodes); err != nil {
+	return w.welcomeTo(t, dave, e.finish(w.alice.suite).marshal())
+}
+
+// welcomeTo prepares one for a given tree.
+func (w *trio) welcomeTo(t testing.TB, dave *JoinSecrets, tree []byte) *welcoming {
+	f := &welcoming{trio: w, dave: dave}
+	if err := Unmarshal(tree, &f.nodes); err != nil {
 		t.Fatal(err)
 	}
 	return f
