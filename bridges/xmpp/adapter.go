@@ -150,6 +150,8 @@ func (a *Adapter) failure(err error) (adapter.Status, error) {
 		err = fmt.Errorf("another connection uses this account: %w", err)
 	case errors.Is(err, wire.ErrAuth):
 		return rejected("the server refuses the password, or offers no way to log in that is safe without TLS", "correct the password of the account in the configuration")
+	case a.options.Plaintext && !a.Component && err != nil && strings.Contains(err.Error(), "features advertised out of order"):
+		return rejected("the server demands TLS", "remove plaintext from the account's configuration")
 	}
 	err = fmt.Errorf("%s: %w", what, err)
 	return adapter.Status{State: adapter.Connecting, Reason: err.Error()}, err

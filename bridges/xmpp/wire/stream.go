@@ -76,6 +76,7 @@ var ErrEnded = errors.New("the connection ended")
 // meteredConn notes when it last read something, and fails once a stanza is larger than maxStanza.
 type meteredConn struct {
 	net.Conn
+	ack    func()
 	last   atomic.Int64 // UNIX nanoseconds
 	budget atomic.Int64
 }
@@ -86,6 +87,7 @@ var errTooLarge = errors.New("the server sent a stanza of more than 8 MiB")
 func (c *meteredConn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	if n > 0 {
+		c.ack()
 		c.last.Store(time.Now().UnixNano())
 		if c.budget.Add(-int64(n)) < 0 {
 			return n, errTooLarge
@@ -114,7 +116,7 @@ func Dial(ctx context.Context, o Options) (*Stream, error) {
 	if err != nil {
 		return nil, err
 	}
-	conn := &meteredConn{Conn: raw}
+	conn := &meteredConn{Conn: raw, ack: quickAck(raw)}
 	conn.budget.Store(maxStanza)
 	conn.last.Store(time.Now().UnixNano())
 	session, err := o.negotiate(ctx, conn)
