@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"mimigate/core/adapter"
+	"mimigate/core/router/record"
 	"mimigate/core/uri"
 )
 
@@ -30,7 +31,7 @@ func (r *Router) Configure(ctx context.Context, rooms []Room) error {
 				problems = append(problems, fmt.Errorf("%s: %s/%s: %w", b.At, b.Account, b.Name, ErrPolicy))
 				continue
 			}
-			want = append(want, Binding{Chat: b.Chat, Place: provisional(account.Network, b.Chat), Room: room.Room, Direction: b.Direction, Managed: b.At})
+			want = append(want, Binding{Chat: b.Chat, Place: record.Provisional(account.Network, b.Chat), Room: room.Room, Direction: b.Direction, Managed: b.At})
 		}
 	}
 	r.mu.Lock()
@@ -82,7 +83,7 @@ func (r *Router) Bind(ctx context.Context, b Binding) error {
 	}
 	b.Network = account.Network
 	if b.Conversation == "" {
-		b.Place = provisional(b.Network, b.Chat)
+		b.Place = record.Provisional(b.Network, b.Chat)
 	}
 	if n := r.rules(b.Room).Networks; len(n) > 0 && !slices.Contains(n, b.Network) {
 		return fmt.Errorf("%w: %s", ErrPolicy, b.Network)
@@ -185,7 +186,7 @@ func (r *Router) openOnce(ctx context.Context, b Binding) error {
 			return err
 		}
 	}
-	p := Place{account.Network, c}
+	p := Place{Network: account.Network, Conversation: c}
 	if b.Chat == r.Tell && b.Room.IsZero() {
 		r.mu.Lock()
 		r.tell = p

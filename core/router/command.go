@@ -12,6 +12,7 @@ import (
 	"mimigate/core/adapter"
 	"mimigate/core/content"
 	"mimigate/core/identity"
+	"mimigate/core/router/record"
 	"mimigate/core/uri"
 )
 
@@ -150,13 +151,12 @@ func (r *Router) askBind(ctx context.Context, in *arrival, words []string) (stri
 	if err != nil {
 		return "", refusal{err}
 	}
-	b := Binding{Chat: Chat{in.account.ID, string(in.Conversation)}, Place: in.place, Room: room}
+	b := Binding{Chat: Chat{Account: in.account.ID, Name: string(in.Conversation)}, Place: in.place, Room: room}
 	if len(words) == 2 {
-		i := slices.Index(directionNames[:], words[1])
-		if i < 0 {
+		var ok bool
+		if b.Direction, ok = record.ParseDirection(words[1]); !ok {
 			return "", refusal{fmt.Errorf("%q: in, out, both", words[1])}
 		}
-		b.Direction = Direction(i)
 	}
 	if in.bound {
 		return "", refusal{fmt.Errorf("%w: %v", ErrBound, in.binding.Room)}

@@ -9,6 +9,7 @@ import (
 
 	"mimigate/core/adapter"
 	"mimigate/core/content"
+	"mimigate/core/router/convert"
 	"mimigate/core/uri"
 )
 
@@ -120,8 +121,8 @@ func (r *Router) attempt(ctx context.Context, l *line, d Delivery) error {
 	if d.Task != nil {
 		return r.settle(ctx, l, d, adapter.Sent{}, r.perform(ctx, account, d))
 	}
-	out, note, err := r.outbound(ctx, account, d)
-	if errors.Is(err, errNoBody) {
+	out, note, err := r.convert.Outbound(ctx, account.shown(), d)
+	if errors.Is(err, convert.ErrNoBody) {
 		return r.fail(ctx, d, err.Error())
 	}
 	if err != nil {
@@ -209,7 +210,7 @@ func (r *Router) settle(ctx context.Context, l *line, d Delivery, sent adapter.S
 	default:
 		d.State = Waiting
 	}
-	if d.Task != nil && r.expired(d) {
+	if r.expired(d) {
 		return r.fail(ctx, d, r.say(sayExpired))
 	}
 	l.failures++
@@ -314,7 +315,7 @@ func (r *Router) fail(ctx context.Context, d Delivery, why string) error {
 func (r *Router) perform(ctx context.Context, account Account, d Delivery) error {
 	ctx, cancel := context.WithTimeout(ctx, r.SendTimeout)
 	defer cancel()
-	author, err := r.author(ctx, account, d.Room, d.Author)
+	author, err := r.convert.Author(ctx, account.shown(), d.Room, d.Author)
 	if err != nil {
 		return adapter.NotDelivered(err)
 	}
@@ -324,7 +325,7 @@ func (r *Router) perform(ctx context.Context, account Account, d Delivery) error
 		if !ok {
 			return adapter.ErrUnsupported
 		}
-		by, err := r.author(ctx, account, d.Room, t.Member.By)
+		by, err := r.convert.Author(ctx, account.shown(), d.Room, t.Member.By)
 		if err != nil {
 			return adapter.NotDelivered(err)
 		}
@@ -381,7 +382,7 @@ func (r *Router) taskFailed(ctx context.Context, d Delivery) error {
 			p = sayRemoved
 		}
 	}
-	name, err := r.nameOf(ctx, d.Room, d.Author)
+	name, err := r.convert.NameOf(ctx, d.Room, d.Author)
 	if err != nil {
 		return err
 	}

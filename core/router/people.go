@@ -131,8 +131,8 @@ func (r *Router) renamed(ctx context.Context, person identity.Person, from Place
 // of one is no change.
 func (r *Router) state(ctx context.Context, in *arrival, s adapter.ConversationState) error {
 	if s.MovedTo != nil && in.bound {
-		r.Store.OnCommit(ctx, func() { r.wake(Place{in.place.Network, *s.MovedTo}) })
-		return r.Store.MovePlace(ctx, in.place, Place{in.place.Network, *s.MovedTo})
+		r.Store.OnCommit(ctx, func() { r.wake(Place{Network: in.place.Network, Conversation: *s.MovedTo}) })
+		return r.Store.MovePlace(ctx, in.place, Place{Network: in.place.Network, Conversation: *s.MovedTo})
 	}
 	if s.Gone != nil && in.bound {
 		r.Store.OnCommit(ctx, func() { r.setProblem(in.binding.Chat, *s.Gone) })
@@ -286,7 +286,7 @@ func (r *Router) create(ctx context.Context, in *arrival, known Conversation) er
 	if err := r.Rooms.CreateRoom(ctx, room, known.Title, known.Topic); err != nil {
 		return err
 	}
-	b := Binding{Chat: Chat{in.account.ID, string(in.Conversation)}, Place: in.place, Room: room}
+	b := Binding{Chat: Chat{Account: in.account.ID, Name: string(in.Conversation)}, Place: in.place, Room: room}
 	if err := r.Bind(ctx, b); err != nil {
 		return err
 	}

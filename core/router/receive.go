@@ -43,7 +43,7 @@ func (r *Router) receive(ctx context.Context, id string, ev adapter.Event) error
 		return nil // of no room yet
 	}
 	return r.Store.Do(ctx, func(ctx context.Context) error {
-		in := &arrival{account: account, Event: ev, place: Place{account.Network, ev.Conversation}}
+		in := &arrival{account: account, Event: ev, place: Place{Network: account.Network, Conversation: ev.Conversation}}
 		return r.take(ctx, in)
 	})
 }
@@ -315,7 +315,7 @@ func (r *Router) translate(ctx context.Context, in *arrival, person identity.Per
 		return r.newReactions(ctx, d)
 	}
 	var err error
-	d.content.Body, err = r.bodyIn(ctx, in.place.Network, d.content.Body)
+	d.content.Body, err = r.convert.BodyIn(ctx, in.place.Network, d.content.Body)
 	return d, err
 }
 
@@ -373,7 +373,7 @@ func (r *Router) replace(ctx context.Context, in *arrival, person identity.Perso
 
 // newReactions leaves only those emoji in a reaction that are not there yet.
 func (r *Router) newReactions(ctx context.Context, d draft) (draft, error) {
-	target, err := r.first(ctx, d.content.InReplyTo)
+	target, err := r.convert.First(ctx, d.content.InReplyTo)
 	if err != nil {
 		return draft{}, err
 	}
@@ -395,15 +395,6 @@ func (r *Router) newReactions(ctx context.Context, d draft) (draft, error) {
 	}
 	d.content = content.React(d.content.InReplyTo, add...)
 	return d, nil
-}
-
-// first is the id of the first version of a message.
-func (r *Router) first(ctx context.Context, id content.MessageID) (content.MessageID, error) {
-	m, ok, err := r.Store.Message(ctx, id)
-	if err != nil || !ok {
-		return id, err
-	}
-	return m.First, nil
 }
 
 // reactionSet finds what was added to a set of reactions and what was taken out of it.
@@ -491,7 +482,7 @@ func (r *Router) row(ctx context.Context, room uri.Room, from uri.User, id conte
 	row := Message{ID: id, First: id, Room: room, Sender: from, Kind: Said, Made: r.Now()}
 	var err error
 	if !m.Replaces.IsZero() {
-		if row.First, err = r.first(ctx, m.Replaces); err != nil {
+		if row.First, err = r.convert.First(ctx, m.Replaces); err != nil {
 			return Message{}, err
 		}
 	}
@@ -500,7 +491,7 @@ func (r *Router) row(ctx context.Context, room uri.Room, from uri.User, id conte
 		row.Kind = Undone
 	case m.IsReaction():
 		row.Kind = Reacted
-		row.Target, err = r.first(ctx, m.InReplyTo)
+		row.Target, err = r.convert.First(ctx, m.InReplyTo)
 	}
 	return row, err
 }

@@ -220,7 +220,7 @@ func (r *Router) tellSender(ctx context.Context, at Place, room uri.Room, from u
 	if err != nil || !ok {
 		return err
 	}
-	name, err := r.nameOf(ctx, room, from)
+	name, err := r.convert.NameOf(ctx, room, from)
 	if err != nil {
 		return err
 	}
@@ -243,12 +243,4 @@ func (r *Router) Unchanged(ctx context.Context, room uri.Room, user uri.User, re
 		}
 	}
 	return nil
-}
-
-// nameOf is the name of somebody in a room.
-func (r *Router) nameOf(ctx context.Context, room uri.Room, user uri.User) (string, error) {
-	return r.Identity.NameOf(ctx, user, func(other uri.User) (bool, error) {
-		at, err := r.Store.Attended(ctx, room, other)
-		return len(at) > 0, err
-	})
 }

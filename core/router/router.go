@@ -16,33 +16,34 @@ import (
 	"mimigate/core/adapter"
 	"mimigate/core/content"
 	"mimigate/core/identity"
+	"mimigate/core/router/convert"
 	"mimigate/core/uri"
 )
 
 // Members are our people in the rooms; see package member for what the calls promise. All are calls within a unit of work.
 type Members interface {
-	EnsureParticipant(ctx context.Context, room uri.Room, user uri.User, role uint32) error
-	RemoveParticipant(ctx context.Context, room uri.Room, user uri.User) error
-	SetRole(ctx context.Context, room uri.Room, user uri.User, role uint32) error
-	Participants(ctx context.Context, room uri.Room) (map[uri.User]uint32, error)
-	Send(ctx context.Context, room uri.Room, from uri.User, m *content.Message) (content.MessageID, error)
+	EnsureParticipant(ctx context.Context, room uri.Room, user uri.User, role uint32) error                // at least in this role
+	RemoveParticipant(ctx context.Context, room uri.Room, user uri.User) error                             // also what is so already
+	SetRole(ctx context.Context, room uri.Room, user uri.User, role uint32) error                          // of package policy
+	Participants(ctx context.Context, room uri.Room) (map[uri.User]uint32, error)                          // and their roles
+	Send(ctx context.Context, room uri.Room, from uri.User, m *content.Message) (content.MessageID, error) // brings it back to the sink later, or at once
 }
 
 // Rooms makes and describes rooms; see package member.
 type Rooms interface {
-	CreateRoom(ctx context.Context, room uri.Room, name, subject string) error
-	Describe(ctx context.Context, room uri.Room, name, subject string) error
-	Description(ctx context.Context, room uri.Room) (name, subject string, err error)
+	CreateRoom(ctx context.Context, room uri.Room, name, subject string) error        // again: no error
+	Describe(ctx context.Context, room uri.Room, name, subject string) error          // name and subject
+	Description(ctx context.Context, room uri.Room) (name, subject string, err error) // as they are now
 }
 
 // Identity knows persons; see package identity.
 type Identity interface {
-	Resolve(ctx context.Context, network, account string, who adapter.Person) (identity.Person, identity.Change, error)
-	ByUser(ctx context.Context, user uri.User) (identity.Person, bool, error)
-	ByID(ctx context.Context, network string, id adapter.PersonID) (identity.Person, bool, error)
-	Same(ctx context.Context, a, b uri.User) (bool, error)
-	NameOf(ctx context.Context, user uri.User, present func(uri.User) (bool, error)) (string, error)
-	SetConsent(ctx context.Context, user uri.User, to identity.Consent) error
+	Resolve(ctx context.Context, network, account string, who adapter.Person) (identity.Person, identity.Change, error) // adds or merges
+	ByUser(ctx context.Context, user uri.User) (identity.Person, bool, error)                                           // also by an old address
+	ByID(ctx context.Context, network string, id adapter.PersonID) (identity.Person, bool, error)                       // by a native id
+	Same(ctx context.Context, a, b uri.User) (bool, error)                                                              // one person
+	NameOf(ctx context.Context, user uri.User, present func(uri.User) (bool, error)) (string, error)                    // to show where present tells who is
+	SetConsent(ctx context.Context, user uri.User, to identity.Consent) error                                           // see identity.Consent
 }
 
 // Accounts finds our accounts.
@@ -59,6 +60,11 @@ type Account struct {
 	Unbound Unbound
 }
 
+// shown is the account as package convert needs it.
+func (a Account) shown() convert.Account {
+	return convert.Account{ID: a.ID, Network: a.Network, Limits: a.Adapter.Limits}
+}
+
 // Unbound is what to do about a conversation that no room is bound to.
 type Unbound uint8
 
@@ -71,12 +77,6 @@ const (
 
 // Admin is somebody who may command: nobody else may (design §8).
 type Admin = identity.Ref
-
-// Chat is a conversation by the name that stands in configuration.
-type Chat struct {
-	Account string
-	Name    string // as adapter.Conversations.Open takes it
-}
 
 // Room is what configuration says of a room: what is bound to it, and the part of its policy that the router applies.
 type Room struct {
@@ -101,26 +101,6 @@ type Bind struct {
 	Chat
 	Direction Direction
 	At        string // its place, such as config.yaml:41: it is read-only elsewhere
-}
-
-// Direction says which way messages cross a binding.
-type Direction uint8
-
-// The directions.
-const (
-	Both Direction = iota
-	In             // from the conversation to the room only
-	Out            // from the room to the conversation only
-)
-
-var directionNames = [...]string{"both", "in", "out"}
-
-// String returns both, in or out.
-func (d Direction) String() string {
-	if int(d) < len(directionNames) {
-		return directionNames[d]
-	}
-	return directionNames[Both]
 }
 
 // Options are what a router works with. All but Admins, Tell, Rules, Log, Now and the times are needed.
@@ -163,6 +143,8 @@ type Router struct {
 	Options
 	rooms map[uri.Room]Room // from the configuration; replaced as a whole, under mu
 
+	convert convert.Converter
+
 	mu       sync.Mutex
 	run      *running // nil: not running
 	lines    map[Place]*line
@@ -189,7 +171,8 @@ func New(o Options) *Router {
 	if o.Rules.Undelivered == 0 {
 		o.Rules.Undelivered = 7 * 24 * time.Hour
 	}
-	return &Router{Options: o, rooms: make(map[uri.Room]Room), lines: make(map[Place]*line),
+	return &Router{Options: o, convert: convert.Converter{Provider: o.Provider, Language: o.Language, Store: o.Store, Identity: o.Identity},
+		rooms: make(map[uri.Room]Room), lines: make(map[Place]*line),
 		accounts: make(map[string]*AccountStatus), problems: make(map[Chat]string)}
 }
 

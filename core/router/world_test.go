@@ -23,7 +23,7 @@ import (
 const masterKey = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 
 // deadline is how long a test waits for what must happen.
-const deadline = 20 * time.Second
+const deadline = 90 * time.Second
 
 // world is a gateway's router with loopback networks around it.
 type world struct {

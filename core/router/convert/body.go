@@ -1,4 +1,4 @@
-package router
+package convert
 
 import (
 	"context"
@@ -36,14 +36,14 @@ func rewriteLinks(p content.Part, f func(target string) string) content.Part {
 	return p
 }
 
-// bodyIn turns what only the network understands into what everybody does: mentions of its people into their addresses, and
+// BodyIn turns what only the network understands into what everybody does: mentions of its people into their addresses, and
 // handles of its files, which nobody else can fetch, into a line of text.
-func (r *Router) bodyIn(ctx context.Context, network string, body content.Part) (content.Part, error) {
+func (c *Converter) BodyIn(ctx context.Context, network string, body content.Part) (content.Part, error) {
 	var failed error
 	out := mapParts(body, func(p content.Part) content.Part {
 		if file, ok := p.Body.(content.External); ok {
 			if _, handle := adapter.ParseBlob(file.URL); handle {
-				return r.fileLine(p, file)
+				return c.fileLine(p, file)
 			}
 		}
 		return rewriteLinks(p, func(target string) string {
@@ -51,7 +51,7 @@ func (r *Router) bodyIn(ctx context.Context, network string, body content.Part) 
 			if !ok {
 				return target
 			}
-			person, known, err := r.Identity.ByID(ctx, network, id)
+			person, known, err := c.Identity.ByID(ctx, network, id)
 			if err != nil {
 				failed = err
 			}
@@ -65,8 +65,8 @@ func (r *Router) bodyIn(ctx context.Context, network string, body content.Part) 
 }
 
 // fileLine is the line that stands for a file.
-func (r *Router) fileLine(p content.Part, file content.External) content.Part {
-	shown, _ := show.Degrade(content.Of(p), content.Limits{}, show.Scene{Language: r.Language})
+func (c *Converter) fileLine(p content.Part, file content.External) content.Part {
+	shown, _ := show.Degrade(content.Of(p), content.Limits{}, show.Scene{Language: c.Language})
 	if shown == nil || shown.Body.IsNull() {
 		return content.TextPart("📎 " + file.Filename)
 	}
@@ -74,20 +74,20 @@ func (r *Router) fileLine(p content.Part, file content.External) content.Part {
 }
 
 // bodyOut turns mentions of people of the network that it goes to into its own.
-func (r *Router) bodyOut(ctx context.Context, network string, body content.Part) (content.Part, error) {
+func (c *Converter) bodyOut(ctx context.Context, network string, body content.Part) (content.Part, error) {
 	var failed error
 	out := mapParts(body, func(p content.Part) content.Part {
 		return rewriteLinks(p, func(target string) string {
 			user, err := uri.ParseUser(target)
-			if err != nil || user.Domain() != r.Provider.Domain() {
+			if err != nil || user.Domain() != c.Provider.Domain() {
 				return target
 			}
-			person, known, err := r.Identity.ByUser(ctx, user)
+			person, known, err := c.Identity.ByUser(ctx, user)
 			if err != nil || !known {
 				failed = err
 				return target
 			}
-			ids, err := r.Store.PersonIDs(ctx, network, person.User)
+			ids, err := c.Store.PersonIDs(ctx, network, person.User)
 			if err != nil || len(ids) == 0 {
 				failed = err
 				return target

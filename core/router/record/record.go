@@ -1,7 +1,9 @@
-package router
+// Package record says what the router keeps, and the store that keeps it.
+package record
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,8 +24,8 @@ type Store interface {
 
 // Units are units of work; see package store.
 type Units interface {
-	Do(ctx context.Context, fn func(context.Context) error) error
-	OnCommit(ctx context.Context, f func())
+	Do(ctx context.Context, fn func(context.Context) error) error // one unit, or a part of ctx's
+	OnCommit(ctx context.Context, f func())                       // once ctx's unit is committed
 }
 
 // Bindings are the conversations of rooms.
@@ -112,6 +114,38 @@ type Deliveries interface {
 	CountDeliveries(ctx context.Context) (map[Place]Counts, error)
 }
 
+// Chat is a conversation by the name that stands in configuration.
+type Chat struct {
+	Account string
+	Name    string // as adapter.Conversations.Open takes it
+}
+
+// Direction says which way messages cross a binding.
+type Direction uint8
+
+// The directions.
+const (
+	Both Direction = iota
+	In             // from the conversation to the room only
+	Out            // from the room to the conversation only
+)
+
+var directionNames = [...]string{"both", "in", "out"}
+
+// ParseDirection reads what String writes; it reports false for anything else.
+func ParseDirection(s string) (Direction, bool) {
+	i := slices.Index(directionNames[:], s)
+	return Direction(max(i, 0)), i >= 0
+}
+
+// String returns both, in or out.
+func (d Direction) String() string {
+	if int(d) < len(directionNames) {
+		return directionNames[d]
+	}
+	return directionNames[Both]
+}
+
 // Place is a conversation on a network, whichever of our accounts sees it.
 type Place struct {
 	Network      string
@@ -121,8 +155,8 @@ type Place struct {
 // unopened begins the conversation of a binding whose name has never been resolved: what is to be shown there waits for that.
 const unopened = "unopened:"
 
-// provisional is where deliveries to a chat wait that was never opened.
-func provisional(network string, chat Chat) Place {
+// Provisional is where deliveries to a chat wait that was never opened.
+func Provisional(network string, chat Chat) Place {
 	return Place{network, adapter.Conversation(unopened + chat.Account + "/" + chat.Name)}
 }
 
