@@ -382,7 +382,7 @@ func TestLengths(t *testing.T) {
 }
 
 func TestInterfaces(t *testing.T) {
-	var sizes []sized
+	var contracts, all []sized
 	for _, s := range product(t) {
 		for _, d := range s.file.Decls {
 			g, ok := d.(*ast.GenDecl)
@@ -394,31 +394,41 @@ func TestInterfaces(t *testing.T) {
 				if !ok {
 					continue
 				}
-				if i, ok := ts.Type.(*ast.InterfaceType); ok {
-					if n := methods(i); n > 0 {
-						sizes = append(sizes, sized{fmt.Sprintf("%s %s", s.path, ts.Name.Name), n})
-					}
+				i, ok := ts.Type.(*ast.InterfaceType)
+				if !ok || methods(i) == 0 {
+					continue
+				}
+				one := sized{fmt.Sprintf("%s %s", s.path, ts.Name.Name), methods(i)}
+				all = append(all, one)
+				if !storage(s.path) {
+					contracts = append(contracts, one)
 				}
 			}
 		}
 	}
-	if len(sizes) == 0 {
+	if len(contracts) == 0 {
 		return // no interface, no budget
 	}
-	slices.SortFunc(sizes, func(a, b sized) int { return a.size - b.size })
-	median := sizes[(len(sizes)-1)/2]
-	t.Logf("%d interfaces: median %d, largest %d (%s)", len(sizes), median.size, sizes[len(sizes)-1].size, sizes[len(sizes)-1].name)
+	slices.SortFunc(contracts, func(a, b sized) int { return a.size - b.size })
+	median := contracts[(len(contracts)-1)/2]
+	t.Logf("%d interfaces; %d contracts of behaviour: median %d", len(all), len(contracts), median.size)
 	if median.size > methodsMedian {
-		t.Errorf("the median interface has %d methods, at most %d (design §11): %v", median.size, methodsMedian, sizes)
+		t.Errorf("the median interface has %d methods, at most %d (design §11): %v", median.size, methodsMedian, contracts)
 	}
-	for _, s := range sizes {
+	for _, s := range all {
 		if s.size > methodsMax {
-			t.Errorf("%s: %d methods, at most %d (design §11)", s.name, s.size, methodsMax)
+			t.Errorf("%s has %d methods; an interface has at most %d (design §11)", s.name, s.size, methodsMax)
 		}
 	}
 }
 
-// methods counts an interface's methods; an embedded interface counts as one, a constraint's types do not count.
+// storage reports the files in which a consumer lists what it needs of the store (design §3), a row's put and get
+// together. They are held to the largest size, not to the median.
+func storage(path string) bool {
+	return strings.HasSuffix(path, "/store.go") || strings.Contains(path, "/record/") || strings.Contains(path, "core/follower/") ||
+		strings.HasSuffix(path, "core/identity/identity.go")
+}
+
 func methods(i *ast.InterfaceType) int {
 	n := 0
 	for _, f := range i.Methods.List {
