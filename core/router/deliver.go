@@ -18,6 +18,7 @@ import (
 type line struct {
 	place    Place
 	again    bool          // something was queued since it last looked; under Router.mu
+	account  string        // whose connection it waits for; empty: it waits for what the network said; under Router.mu
 	hurry    chan struct{} // do not wait for Due
 	failures int           // in a row
 }
@@ -43,10 +44,24 @@ func (r *Router) hurry(account string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, l := range r.lines {
+		if l.account != account {
+			continue
+		}
 		select {
 		case l.hurry <- struct{}{}:
 		default:
 		}
+	}
+}
+
+// waitsFor says whose connection a line waits for.
+func (r *Router) waitsFor(l *line, account string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	l.account = account
+	select {
+	case <-l.hurry: // meant for an earlier wait
+	default:
 	}
 }
 
@@ -55,7 +70,9 @@ func (r *Router) deliver(ctx context.Context, l *line) {
 	defer func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		delete(r.lines, l.place)
+		if r.lines[l.place] == l { // not a successor's, after idle
+			delete(r.lines, l.place)
+		}
 	}()
 	for ctx.Err() == nil {
 		r.mu.Lock()
@@ -72,6 +89,7 @@ func (r *Router) deliver(ctx context.Context, l *line) {
 			if wait := d.Due.Sub(r.Now()); wait > 0 {
 				l.wait(ctx, wait)
 			}
+			r.waitsFor(l, "")
 			err = r.attempt(ctx, l, d)
 		}
 		if err != nil && ctx.Err() == nil {
@@ -217,6 +235,7 @@ func (r *Router) settle(ctx context.Context, l *line, d Delivery, sent adapter.S
 	delay, ok := adapter.RetryDelay(err)
 	if !ok {
 		delay = r.Backoff(l.failures)
+		r.waitsFor(l, d.Account)
 	}
 	d.Due = r.Now().Add(delay)
 	if errors.Is(err, adapter.ErrGone) {
