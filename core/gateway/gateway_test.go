@@ -3,6 +3,7 @@ package gateway_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -24,15 +25,21 @@ const patience = 30 * time.Second
 // load writes a configuration to a directory and loads it.
 func load(t *testing.T, dir, text string, drivers map[string]adapter.Driver) *config.Config {
 	t.Helper()
-	file := filepath.Join(dir, "config.yaml")
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	file := writeFile(t, dir, "config.yaml", text)
 	c, err := config.Load(config.Options{Path: file, Drivers: drivers, Suites: gateway.Suites()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return c
+}
+
+func writeFile(t *testing.T, dir, name, text string) string {
+	t.Helper()
+	file := filepath.Join(dir, name)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
 }
 
 // running is a gateway in this process.
@@ -78,6 +85,27 @@ func (r *running) end() {
 	}
 }
 
+// opened waits until these chats are open: what is said there before is not heard by networks without history.
+func (r *running) opened(chats ...string) {
+	r.t.Helper()
+	eventually(r.t, "open chats", func(ctx context.Context) error {
+		s, err := r.Status(ctx)
+		if err != nil {
+			return err
+		}
+		missing := slices.Clone(chats)
+		for _, room := range s.Rooms {
+			for _, b := range room.Bindings {
+				missing = slices.DeleteFunc(missing, func(chat string) bool { return chat == b.Chat && b.Open })
+			}
+		}
+		if len(missing) > 0 {
+			return fmt.Errorf("not open: %v", missing)
+		}
+		return nil
+	})
+}
+
 // testLog shows the log of a test that fails.
 func testLog(t *testing.T) *slog.Logger {
 	level := slog.LevelWarn
@@ -94,15 +122,18 @@ func eventually(t *testing.T, what string, done func(context.Context) error) {
 	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for {
+	for last := error(nil); ; {
 		err := done(ctx)
 		if err == nil {
 			return
 		}
+		if ctx.Err() == nil || last == nil {
+			last = err // what it says after ctx has ended, says only that
+		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			t.Fatalf("%s: %v", what, err)
+			t.Fatalf("%s: %v", what, last)
 		}
 	}
 }
@@ -256,12 +287,11 @@ func TestConversation(t *testing.T) {
 
 // TestSecondInstance: another gateway on the same store is refused, and told whose it is.
 func TestSecondInstance(t *testing.T) {
-	n, drivers := newNetworks("left", "right")
+	_, drivers := newNetworks("left", "right")
 	c := load(t, t.TempDir(), twoNetworks, drivers)
 	start(t, c, drivers)
 	_, err := gateway.New(t.Context(), gateway.Options{Config: c, Drivers: drivers})
 	if !errors.Is(err, store.ErrLocked) || !strings.Contains(err.Error(), "pid ") {
 		t.Errorf("got %v", err)
 	}
-	_ = n
 }

@@ -5,6 +5,7 @@ import (
 	"os"
 	"time"
 
+	"mimigate/core/adapter"
 	"mimigate/core/config"
 	"mimigate/core/policy"
 	"mimigate/core/router"
@@ -112,10 +113,18 @@ func (g *Gateway) roomStatus(ctx context.Context, id uri.Room, routed router.Sta
 		}
 	}
 	for _, b := range routed.Bindings {
-		if b.Room == id {
-			r.Bindings = append(r.Bindings, BindingStatus{Chat: config.Chat{Account: b.Account, ID: b.Name}.String(), Direction: b.Direction.String(),
-				Open: b.Conversation != "" && b.Problem == "", Problem: b.Problem, Waiting: b.Waiting, Failed: b.Failed})
+		if b.Room != id {
+			continue
 		}
+		chat := BindingStatus{Chat: config.Chat{Account: b.Account, ID: b.Name}.String(), Direction: b.Direction.String(),
+			Problem: b.Problem, Waiting: b.Waiting, Failed: b.Failed}
+		if a, err := g.account(b.Account); err != nil {
+			chat.Problem = err.Error()
+		} else if s, _ := a.now(); s.State != adapter.Connected && s.State != adapter.Degraded {
+			chat.Problem = "its account is " + s.State.String()
+		}
+		chat.Open = b.Conversation != "" && chat.Problem == ""
+		r.Bindings = append(r.Bindings, chat)
 	}
 	return r
 }
