@@ -26,9 +26,11 @@ var (
 	ErrUser = errors.New("member: not one of our people")
 )
 
-// Peers finds the hub of a room. joins says that it is in this very process: a call joins the caller's unit then.
+// Peers finds the hubs of rooms.
 type Peers interface {
+	// Hub returns a provider as a hub. joins says that it is in this very process: a call joins the caller's unit then.
 	Hub(of uri.Provider) (hub mimi.Hub, joins bool, err error)
+	// KeyMaterial returns where key packages are asked for by way of a hub.
 	KeyMaterial(by uri.Provider) (mimi.KeyMaterial, error)
 }
 
