@@ -81,7 +81,7 @@ func (v *volume) request(method string, u servers.User, path string, body any) {
 		v.t.Error(err)
 		return
 	}
-	ctx, cancel := context.WithTimeout(v.t.Context(), patience)
+	ctx, cancel := context.WithTimeout(v.t.Context(), volumePatience)
 	defer cancel()
 	err = servers.Poll(ctx, func(ctx context.Context) error {
 		r, err := http.NewRequestWithContext(ctx, method, v.synapse.URL+"/_matrix/client/v3/"+path, bytes.NewReader(text))
@@ -143,7 +143,7 @@ func line(side string, i, n int) string { return fmt.Sprintf("%s says %d", perso
 
 // sendXMPP sends a message to the MUC, and waits until the room shows it.
 func (v *volume) sendXMPP(i int, body string) {
-	ctx, cancel := context.WithTimeout(v.t.Context(), patience)
+	ctx, cancel := context.WithTimeout(v.t.Context(), volumePatience)
 	defer cancel()
 	id, err := v.xmppPeople[i].Send(ctx, servers.XMPPMessage{To: v.muc, Group: true, Body: body})
 	if err == nil {
@@ -215,13 +215,17 @@ func (v *volume) xmppShows(ctx context.Context) ([]shown, error) {
 // arrived waits until some of the messages of XMPP are shown in Matrix.
 func (v *volume) arrived(least int) {
 	v.t.Helper()
-	eventually(v.t, "first messages", func(context.Context) error {
-		n := v.seenInMatrix()
-		if n < least {
+	ctx, cancel := context.WithTimeout(v.t.Context(), volumePatience)
+	defer cancel()
+	err := rarely(ctx, func(context.Context) error {
+		if n := v.seenInMatrix(); n < least {
 			return fmt.Errorf("%d of %d", n, least)
 		}
 		return nil
 	})
+	if err != nil {
+		v.t.Fatalf("the first messages: %v", err)
+	}
 }
 
 // of returns the messages by people of a side.
