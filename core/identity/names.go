@@ -25,7 +25,7 @@ func Clean(name string) string {
 	}, strings.ToValidUTF8(name, "\uFFFD"))
 	name = strings.Join(strings.Fields(name), " ")
 	if len(name) > nameMax {
-		name = strings.ToValidUTF8(name[:nameMax], "")
+		name = strings.TrimSpace(strings.ToValidUTF8(name[:nameMax], ""))
 	}
 	return name
 }
