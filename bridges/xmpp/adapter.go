@@ -59,8 +59,8 @@ type Adapter struct {
 	lanes map[adapter.Conversation]*link.Lane
 	// problems are what does not work now, by what it concerns.
 	problems map[string]muc.Problem
-	chats    map[adapter.Conversation]bool // that were reported to be direct
-	got      *link.Recent                  // ids of our messages that somebody's receipt confirmed (XEP-0184)
+	chats    *link.Recent // those that were reported to be chats of two
+	got      *link.Recent // ids of our messages that somebody's receipt confirmed (XEP-0184)
 }
 
 func newAdapter(account adapter.Account) (adapter.Adapter, error) {
@@ -86,7 +86,7 @@ func newAdapter(account adapter.Account) (adapter.Adapter, error) {
 		options: wire.Options{Component: self.Component, Addr: addr, Secret: self.Secret, Address: cfg.Address, Plaintext: cfg.Plaintext,
 			Roots: roots, Resource: talk.Resource + "-" + account.ID, Me: self.JID + "/" + talk.Resource},
 		up: make(chan struct{}), open: map[string]*muc.Room{}, lanes: map[adapter.Conversation]*link.Lane{},
-		problems: map[string]muc.Problem{}, chats: map[adapter.Conversation]bool{}, got: link.NewRecent(2000),
+		problems: map[string]muc.Problem{}, chats: link.NewRecent(10_000), got: link.NewRecent(2000),
 	}
 	a.rooms = muc.Account{Self: self, ID: account.ID, Nick: cfg.Nick, Occupants: cfg.Occupants, OccupantIdle: cfg.OccupantIdle,
 		State: account.State, Log: account.Log, Waits: &a.waits, Report: a.report}
@@ -94,19 +94,16 @@ func newAdapter(account adapter.Account) (adapter.Adapter, error) {
 }
 
 // Limits implements adapter.Adapter. Rooms and chats differ only in who is shown under their own name.
-func (a *Adapter) Limits(c adapter.Conversation) content.Limits {
+func (a *Adapter) Limits(adapter.Conversation) content.Limits {
 	support := map[content.Kind]content.Support{
 		content.KindText: content.Native, content.KindFormatted: content.Reduced, content.KindMention: content.Reduced,
 		content.KindReply: content.Native, content.KindEdit: content.Native, content.KindDelete: content.Native,
 		content.KindReaction: content.Native,
 	}
-	authors := content.Native
-	switch {
-	case !a.Component: // one name for all: reactions of several people would overwrite each other
+	authors := content.Reduced // in a chat of two, whose chat it is
+	if !a.Component {          // one name for all: reactions of several people would overwrite each other
 		authors = content.Line
 		support[content.KindReaction] = content.Line
-	case !strings.Contains(string(c), " "):
-		authors = content.Reduced
 	}
 	return content.Limits{Support: support, Authors: authors, Formatting: content.Styled, TextBytes: talk.MaxText}
 }
@@ -220,6 +217,7 @@ func (a *Adapter) end(l *link.Link) {
 				break
 			}
 		}
+		r.Save(ctx)
 	}
 }
 

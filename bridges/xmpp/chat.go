@@ -65,8 +65,8 @@ func (a *Adapter) message(l *link.Link, n *wire.Node) *wire.Node {
 // the event was taken: from then on the message is not lost.
 func (a *Adapter) reportChat(l *link.Link, c adapter.Conversation, who uri.User, ev adapter.Event, n *wire.Node) bool {
 	a.mu.Lock()
-	known := a.chats[c]
-	a.chats[c] = true
+	_, known := a.chats.Get(string(c))
+	a.chats.Put(string(c), "")
 	a.mu.Unlock()
 	if !known {
 		yes, no := true, false

@@ -47,14 +47,15 @@ const (
 	offerAgainMax = 10 * time.Second
 )
 
-// Receive gives an event to the gateway until it is taken. It fails only when the link ends.
+// Receive gives an event to the gateway until it is taken; typing, which soon means nothing any more, once. It fails only when the
+// link ends.
 func (l *Link) Receive(ctx context.Context, ev adapter.Event) error {
 	for pause := offerAgain; ; pause = min(2*pause, offerAgainMax) {
 		err := l.Sink.Receive(ctx, ev)
 		if err == nil {
 			return nil
 		}
-		if ctx.Err() != nil {
+		if _, typing := ev.Body.(adapter.Typing); typing || ctx.Err() != nil {
 			return ctx.Err()
 		}
 		l.Log.Warn("event not taken, will be offered again", "conversation", ev.Conversation, "err", err, "in", pause)
@@ -74,8 +75,6 @@ type Lane struct {
 	busy  bool
 	// Keep: what is left when the link ends goes on with the next; otherwise it comes from the archive.
 	Keep bool
-	// Idle is called when there is nothing more to do; may be nil.
-	Idle func(ctx context.Context)
 }
 
 // maxLane is how many things may wait in a lane.
@@ -101,15 +100,8 @@ func (ln *Lane) run(l *Link) {
 }
 
 func (ln *Lane) work(l *Link) {
-	worked := false
 	for {
 		ln.mu.Lock()
-		if len(ln.items) == 0 && worked && ln.Idle != nil && l.Ctx.Err() == nil {
-			ln.mu.Unlock()
-			ln.Idle(l.Ctx)
-			worked = false
-			continue
-		}
 		if len(ln.items) == 0 || l.Ctx.Err() != nil {
 			ln.busy = false
 			ln.mu.Unlock()
@@ -122,7 +114,6 @@ func (ln *Lane) work(l *Link) {
 			ln.items[0] = nil
 			ln.items = ln.items[1:]
 			ln.mu.Unlock()
-			worked = true
 		}
 	}
 }

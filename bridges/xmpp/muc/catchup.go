@@ -33,8 +33,15 @@ func (r *Room) loadPosition(ctx context.Context) error {
 	return nil
 }
 
-// savePosition stores the position if it has moved. It is called when the lane has nothing more to do, and after each page.
-func (r *Room) savePosition(ctx context.Context) {
+// Save stores the position if it has moved: after each page of the archive, every few seconds, and at the end. What is taken after
+// that is taken again after a crash, and known by its id.
+func (r *Room) Save(ctx context.Context) {
+	select {
+	case r.saving <- struct{}{}:
+		defer func() { <-r.saving }()
+	case <-ctx.Done():
+		return
+	}
 	r.mu.Lock()
 	p, moved := r.position, r.position != r.stored
 	r.mu.Unlock()
@@ -46,7 +53,7 @@ func (r *Room) savePosition(ctx context.Context) {
 		err = r.a.State.Put(ctx, r.stateKey("mam"), raw)
 	}
 	if err != nil {
-		if ctx.Err() == nil { // what is repeated after a restart is known by its id
+		if ctx.Err() == nil {
 			r.a.Log.Warn("position in the room's archive not stored", "room", r.jid, "err", err)
 		}
 		return
@@ -114,7 +121,7 @@ func (r *Room) tryCatchUp(ctx context.Context, l *link.Link) error {
 				return err
 			}
 		}
-		r.savePosition(ctx)
+		r.Save(ctx)
 		if complete || len(found) == 0 {
 			return nil
 		}
@@ -139,7 +146,7 @@ func (r *Room) startHere(ctx context.Context, l *link.Link) error {
 	r.mu.Lock()
 	r.position = p // what was said since we are in the room comes live, after this
 	r.mu.Unlock()
-	r.savePosition(ctx)
+	r.Save(ctx)
 	return nil
 }
 

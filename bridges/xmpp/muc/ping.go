@@ -22,7 +22,11 @@ func (r *Room) Tend(l *link.Link, now time.Time) {
 	ping := r.me.in && !r.pinging && now.Sub(r.touched) > wire.PingAfter
 	r.pinging = r.pinging || ping
 	self := r.jid + "/" + r.me.nick
+	moved := r.position != r.stored
 	r.mu.Unlock()
+	if moved {
+		l.Start(func() { r.Save(l.Ctx) })
+	}
 	for _, n := range idle {
 		l.Stream.Post(n)
 	}

@@ -27,6 +27,7 @@ type Room struct {
 	lane *link.Lane
 	// acting is held by whoever makes one of our names join, leave or change its nick.
 	acting chan struct{}
+	saving chan struct{} // held while the position is stored
 
 	mu     sync.Mutex
 	name   string
@@ -80,12 +81,11 @@ type person struct {
 // New returns a room that is not joined yet. It reports in that lane.
 func New(a *Account, jid string, lane *link.Lane) *Room {
 	r := &Room{
-		a: a, jid: jid, conv: adapter.Conversation(jid), lane: lane, acting: make(chan struct{}, 1),
+		a: a, jid: jid, conv: adapter.Conversation(jid), lane: lane, acting: make(chan struct{}, 1), saving: make(chan struct{}, 1),
 		joined: make(chan struct{}), ours: map[uri.User]*occupant{}, people: map[string]*person{}, archive: map[string]*page{},
 		reported: link.NewRecent(recentStanzas), stanzas: link.NewRecent(recentStanzas), echoes: link.NewRecent(recentStanzas), strays: link.NewRecent(100),
 	}
 	r.me = &occupant{name: a.Nick, jid: a.AddressOf(uri.User{})} // Join sets a client's
-	r.lane.Idle = r.savePosition
 	return r
 }
 
