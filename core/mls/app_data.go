@@ -126,7 +126,11 @@ type ComponentsList []ComponentID
 func (l ComponentsList) MarshalMLS(e *Encoder) { codec.EncodeUint16s(e, l) }
 
 // UnmarshalMLS implements [Unmarshaler].
-func (l *ComponentsList) UnmarshalMLS(d *Decoder) { *l = codec.DecodeUint16s[ComponentID](d) }
+func (l *ComponentsList) UnmarshalMLS(d *Decoder) {
+	if *l = codec.DecodeUint16s[ComponentID](d); len(*l) > maxListed {
+		d.Failf("%d components listed", len(*l))
+	}
+}
 
 // components returns the list stored under component id of a dictionary, nil when absent.
 func (a AppDataDictionary) components(id ComponentID) (ComponentsList, error) {

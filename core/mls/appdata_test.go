@@ -300,7 +300,7 @@ func TestLabels(t *testing.T) {
 	if err := cfg.Suites.VerifyWithLabel(X25519AES128, key.PublicBytes(), label, []byte("content"), signature); err != nil {
 		t.Error(err)
 	}
-	private, public, err := cfg.Suites.NewKeyPair(X25519AES128, cfg.random())
+	private, public, err := cfg.Suites[X25519AES128].hpke.NewKeyPair(cfg.random())
 	if err != nil {
 		t.Fatal(err)
 	}

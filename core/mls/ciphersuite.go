@@ -320,15 +320,6 @@ func (t Suites) DecryptWithLabel(id CipherSuite, private []byte, label string, c
 	return s.hpke.Open(private, labelledContext(label, context), ct)
 }
 
-// NewKeyPair makes an HPKE key pair of the suite from random bytes of random.
-func (t Suites) NewKeyPair(id CipherSuite, random io.Reader) (private, public []byte, err error) {
-	s, err := t.get(id)
-	if err != nil {
-		return nil, nil, err
-	}
-	return s.hpke.NewKeyPair(random)
-}
-
 func randomBytes(random io.Reader, n int) ([]byte, error) {
 	b := make([]byte, n)
 	if _, err := io.ReadFull(random, b); err != nil {

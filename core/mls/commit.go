@@ -37,7 +37,7 @@ func (n *next) summary() *CommitSummary {
 
 // step wraps a received commit; nothing is staged.
 func (n *next) step(g *PublicGroup, a *AuthenticatedContent) *Step {
-	return &Step{Epoch: n.base.context.Epoch, Sender: a.Content.Sender, AuthenticatedData: a.Content.AuthenticatedData,
+	return &Step{Epoch: n.base.context.Epoch, Sender: a.Content.Sender, Leaf: n.base.senderLeaf(a.Content.Sender), AuthenticatedData: a.Content.AuthenticatedData,
 		Commit: n.summary(), next: n}
 }
 
@@ -207,7 +207,10 @@ func (g *PublicGroup) checkNewSupport(d *draft, t tree, newLeaves []*LeafNode) e
 	used := d.state.usage.credentials
 	for c := range used {
 		if g.state.usage.credentials[c] == 0 {
-			return checkCredentialSupport(t, used)
+			if err := checkCredentialSupport(t, used); err != nil {
+				return err
+			}
+			break
 		}
 	}
 	for _, l := range newLeaves {

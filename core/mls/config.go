@@ -154,3 +154,12 @@ func (c *Config) checkEphemeral(id ComponentID, data []byte) error {
 	}
 	return c.Components.Ephemeral(id, data)
 }
+
+// checkAAD verifies that authenticated data is SafeAAD where it has to be (mls-extensions-10).
+func (c *Config) checkAAD(safe bool, aad []byte) error {
+	if !safe {
+		return nil
+	}
+	_, err := ParseSafeAAD(aad, c.StrictSafeAAD)
+	return err
+}

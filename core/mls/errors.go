@@ -15,7 +15,7 @@ var (
 	ErrProposal = errors.New("mls: invalid proposal")
 	// ErrCommit: a commit breaks a rule of RFC 9420 §12.4.
 	ErrCommit = errors.New("mls: invalid commit")
-	// ErrConfirmationTag: the commit's or GroupInfo's confirmation tag is wrong (RFC 9420 §8.1).
+	// ErrConfirmationTag: the commit's or GroupInfo's confirmation tag is wrong (RFC 9420 §6.1).
 	ErrConfirmationTag = errors.New("mls: wrong confirmation tag")
 	// ErrMembershipTag: a PublicMessage's membership tag is wrong (RFC 9420 §6.2).
 	ErrMembershipTag = errors.New("mls: wrong membership tag")

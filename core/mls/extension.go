@@ -26,6 +26,9 @@ type Extension struct {
 	Data []byte
 }
 
+// maxListed bounds lists that are searched for each of their values: extensions, capabilities, components.
+const maxListed = 1024
+
 // Extensions is a list of extensions in wire order; a type occurs at most once in a valid list.
 type Extensions []Extension
 
@@ -43,6 +46,10 @@ func (xs Extensions) MarshalMLS(e *Encoder) {
 func (xs *Extensions) UnmarshalMLS(d *Decoder) {
 	*xs = nil
 	d.Vector(func(d *Decoder) {
+		if len(*xs) == maxListed {
+			d.Failf("more than %d extensions", maxListed)
+			return
+		}
 		*xs = append(*xs, Extension{Type: ExtensionType(d.Uint16()), Data: d.Opaque()})
 	})
 }

@@ -404,7 +404,7 @@ func FuzzSuites(f *testing.F) {
 	privates, signers := make(map[CipherSuite][]byte), make(map[CipherSuite]*SignatureKey)
 	for i, id := range ids {
 		random := bytes.NewReader(bytes.Repeat([]byte{byte(i + 1), 2, 3, 5, 7, 11}, 100))
-		private, public, err := suites.NewKeyPair(id, random)
+		private, public, err := suites[id].hpke.NewKeyPair(random)
 		if err != nil {
 			f.Fatal(err)
 		}

@@ -272,8 +272,7 @@ func (g *Group) echo(m *Message, t ContentType) *Step {
 	if t != ContentCommit || g.pending == nil || !bytes.Equal(g.suite.sum(Marshal(m)), g.pending.hash) {
 		return nil
 	}
-	n := g.pending.next
-	return &Step{Epoch: n.base.context.Epoch, Sender: Sender{Type: SenderMember, Index: uint32(n.committer)}, Commit: n.summary(), next: n}
+	return g.Pending()
 }
 
 func (g *Group) processPrivate(m *Message, with Arrival) (*Step, error) {

@@ -165,15 +165,23 @@ func byRank(pending []*PendingProposal) []*PendingProposal {
 	return out
 }
 
-// fitting keeps of the pending proposals each that makes a valid commit with those before it.
+// fitting keeps the pending proposals that make a valid commit together, looking for those that do not by halves.
 func (g *Group) fitting(sender Sender, pending []ResolvedProposal) []ResolvedProposal {
-	var fit []ResolvedProposal
-	for _, p := range pending {
-		if list := append(slices.Clip(fit), p); g.try(sender, list) == nil {
-			fit = list
-		}
+	return g.fit(sender, nil, pending)
+}
+
+func (g *Group) fit(sender Sender, fit, pending []ResolvedProposal) []ResolvedProposal {
+	if len(pending) == 0 {
+		return fit
 	}
-	return fit
+	if list := slices.Concat(fit, pending); g.try(sender, list) == nil {
+		return list
+	}
+	if len(pending) == 1 {
+		return fit
+	}
+	half := len(pending) / 2
+	return g.fit(sender, g.fit(sender, fit, pending[:half]), pending[half:])
 }
 
 // try works out whether a list of proposals can be committed; it changes nothing.
@@ -331,6 +339,9 @@ func (b *committing) newLeaf() (*LeafNode, error) {
 			b.nextKey = t.Signature
 			leaf.SignatureKey = t.Signature.PublicBytes()
 		}
+		if old := g.state.tree.leaf(b.draft.committer); old != nil && !b.draft.external {
+			return leaf, g.cfg.verifySuccessor(old, leaf)
+		}
 	}
 	return leaf, nil
 }
@@ -410,7 +421,11 @@ func (b *committing) announce(psks []pskInput) error {
 		recipients = slices.DeleteFunc(slices.Clone(d.added), func(a AddedLeaf) bool { return d.private.changed[a.Index] != nil })
 	}
 	secrets := d.private.secrets
-	defer func() { secrets.joiner, secrets.welcome = nil, nil }()
+	defer func() {
+		clear(secrets.joiner)
+		clear(secrets.welcome)
+		secrets.joiner, secrets.welcome = nil, nil
+	}()
 	if b.options.WantGroupInfo {
 		info, err := g.suite.groupInfo(d.state, secrets, d.committer, b.nextKey, b.options.GroupInfoTree)
 		if err != nil {

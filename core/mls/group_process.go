@@ -41,9 +41,11 @@ func (g *Group) processCommit(a *AuthenticatedContent, with Arrival) (*next, err
 		return nil, err
 	}
 	n.private.secrets = g.suite.keySchedule(initSecret, commitSecret, g.suite.pskSecret(psks), n.state.contextBytes)
+	clear(n.private.secrets.joiner)
+	clear(n.private.secrets.welcome)
 	tag := g.suite.mac(n.private.secrets.confirm, n.state.context.ConfirmedTranscriptHash)
 	if !equalTags(tag, n.state.confirmation) {
-		return nil, fmt.Errorf("%w (RFC 9420 §8.1, §12.4.2)", ErrConfirmationTag)
+		return nil, fmt.Errorf("%w (RFC 9420 §6.1, §12.4.2)", ErrConfirmationTag)
 	}
 	return n, nil
 }
@@ -81,7 +83,7 @@ func (g *Group) localChanges(n *next, own []*JoinSecrets) error {
 			continue
 		}
 		n.private.changed[added.Index] = &localLeaf{signature: j.Signature}
-		n.private.keys[added.Index.node()] = j.LeafKey
+		n.private.keys[added.Index.node()] = bytes.Clone(j.LeafKey)
 		n.private.joined = append(n.private.joined, added.Index)
 	}
 	return nil
@@ -285,7 +287,14 @@ func (g *Group) mergeSecrets(n *next, step *Step) {
 	g.past = append(append(make([]*messageKeys, 0, len(oldPast)+1), oldPast...), oldKeys)
 	for len(g.past) > g.cfg.oldEpochs() {
 		step.deletePrefix(epochPrefix(g.past[0].epoch))
+		step.forget = append(step.forget, g.past[0].all()...)
 		g.past = g.past[1:]
+	}
+	step.forget = slices.AppendSeq(step.forget, maps.Values(oldExporter.nodes))
+	for _, k := range oldUpdates {
+		if kept := n.private.keys[k.leaf.node()]; !bytes.Equal(kept, k.private) {
+			step.forget = append(step.forget, k.private)
+		}
 	}
 	oldKeys.tree.diff(g.state.tree, func(i nodeIndex, old, next *node) { // late messages need the leaf that sent them
 		oldKeys.keepLeaf(i, old, next, step)

@@ -24,7 +24,13 @@ func JoinWelcome(cfg *Config, w *Welcome, o JoinOptions) (*Group, error) {
 		return nil, err
 	}
 	g := &Group{PublicGroup: *public}
-	mine := slices.DeleteFunc(slices.Clone(o.Own), func(j *JoinSecrets) bool { return g.suite.findSecrets(w, j) == nil })
+	listed := make(map[string]bool, len(w.Secrets))
+	for i := range w.Secrets {
+		listed[string(w.Secrets[i].NewMember)] = true
+	}
+	mine := slices.DeleteFunc(slices.Clone(o.Own), func(j *JoinSecrets) bool {
+		return j.KeyPackage.CipherSuite != g.suite.id || !listed[string(j.KeyPackage.ref(g.suite))]
+	})
 	if len(mine) == 0 {
 		return nil, fmt.Errorf("%w: for none of our key packages (RFC 9420 §12.4.3.1)", ErrWelcome)
 	}
@@ -202,6 +208,9 @@ func checkPrevious(g *PublicGroup, psks []pskInput, previous *Group) error {
 		}
 		if g.Epoch() != 1 {
 			return fmt.Errorf("%w: epoch %d of a new group (RFC 9420 §11)", ErrWelcome, g.Epoch())
+		}
+		if id.Usage == UsageReInit && id.Epoch != previous.Epoch() {
+			return fmt.Errorf("%w: PSK of epoch %d, not of the last one (RFC 9420 §11.2)", ErrWelcome, id.Epoch)
 		}
 		if id.Usage == UsageBranch {
 			return checkBranch(g, previous)

@@ -205,7 +205,7 @@ func (j *JoinSecrets) MarshalMLS(e *Encoder) {
 
 // UnmarshalJoinSecrets reads what [JoinSecrets] encoded; the error wraps [ErrSyntax], [ErrCipherSuite] or [ErrKey].
 func UnmarshalJoinSecrets(t Suites, data []byte) (*JoinSecrets, error) {
-	d := NewDecoder(data)
+	d := NewDecoder(bytes.Clone(data)) // what is decoded aliases it
 	if v := d.Uint8(); v != storageVersion {
 		d.Failf("join secrets of version %d", v)
 	}

@@ -44,6 +44,9 @@ func (c *Capabilities) UnmarshalMLS(d *Decoder) {
 	c.Extensions = codec.DecodeUint16s[ExtensionType](d)
 	c.Proposals = codec.DecodeUint16s[ProposalType](d)
 	c.Credentials = codec.DecodeUint16s[CredentialType](d)
+	if n := max(len(c.Versions), len(c.CipherSuites), len(c.Extensions), len(c.Proposals), len(c.Credentials)); n > maxListed {
+		d.Failf("capabilities list %d values", n)
+	}
 }
 
 func (c *Capabilities) supportsExtension(t ExtensionType) bool {
@@ -157,10 +160,15 @@ type interner struct {
 	bytes map[string][]byte
 }
 
+const internLargest = 4096 // bytes of a value; what is larger is nobody else's
+
 const internBound = 4096 // entries; more than a real group has of distinct shared values
 
 func (in *interner) capabilities(c *Capabilities) *Capabilities {
 	key := string(Marshal(c))
+	if len(key) > internLargest {
+		return c
+	}
 	if known := in.caps[key]; known != nil {
 		return known
 	}
@@ -172,6 +180,9 @@ func (in *interner) capabilities(c *Capabilities) *Capabilities {
 }
 
 func (in *interner) shared(b []byte) []byte {
+	if len(b) > internLargest {
+		return bytes.Clone(b)
+	}
 	if known, ok := in.bytes[string(b)]; ok {
 		return known
 	}

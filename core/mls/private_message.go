@@ -1,6 +1,7 @@
 package mls
 
 import (
+	"bytes"
 	"crypto/cipher"
 	"encoding/binary"
 	"fmt"
@@ -123,8 +124,8 @@ func (g *Group) open(m *messageKeys, p *PrivateMessage, step *Step) (*Authentica
 	if node == nil {
 		return nil, fmt.Errorf("%w: sender leaf %d is blank (RFC 9420 §6.3.2)", ErrNotMember, leaf)
 	}
-	step.Sender, step.Generation = Sender{Type: SenderMember, Index: uint32(leaf)}, generation
-	if g.leaves[leaf] != nil {
+	step.Sender, step.Leaf, step.Generation = Sender{Type: SenderMember, Index: uint32(leaf)}, node, generation
+	if g.sentByUs(m, leaf, node) {
 		return nil, fmt.Errorf("%w: leaf %d generation %d", ErrOwnMessage, leaf, generation)
 	}
 	k, err := m.at(ratchetID{leaf, p.ContentType != ContentApplication}, generation, g.cfg, step)
@@ -147,18 +148,15 @@ func (g *Group) open(m *messageKeys, p *PrivateMessage, step *Step) (*Authentica
 	if err != nil {
 		return nil, err
 	}
-	if err := g.checkAADFor(m, p.AuthenticatedData); err != nil {
+	if err := g.cfg.checkAAD(m.safeAAD, p.AuthenticatedData); err != nil {
 		return nil, err
 	}
 	return a, a.verify(s, node.SignatureKey, m.context)
 }
 
-func (g *Group) checkAADFor(m *messageKeys, aad []byte) error {
-	if !m.safeAAD {
-		return nil
-	}
-	_, err := ParseSafeAAD(aad, g.cfg.StrictSafeAAD)
-	return err
+// sentByUs reports whether a sender was a leaf of ours; in a past epoch its place may have been another's.
+func (g *Group) sentByUs(m *messageKeys, i LeafIndex, then *LeafNode) bool {
+	return g.leaves[i] != nil && (m == g.keys || bytes.Equal(then.SignatureKey, g.state.tree.leaf(i).SignatureKey))
 }
 
 // parsePrivateContent decodes PrivateMessageContent; what follows must be zero (RFC 9420 §6.3.1).

@@ -55,6 +55,14 @@ func newEpochState(ctx *GroupContext, t tree) (*epochState, error) {
 	return st, st.readExtensions()
 }
 
+// senderLeaf is the leaf node of a sender that is a member, else nil.
+func (st *epochState) senderLeaf(s Sender) *LeafNode {
+	if s.Type != SenderMember {
+		return nil
+	}
+	return st.tree.leaf(s.Leaf())
+}
+
 // confirm sets the confirmation tag and with it the interim transcript hash (RFC 9420 §8.2).
 func (st *epochState) confirm(s *suite, tag []byte) {
 	st.confirmation = tag
@@ -272,9 +280,6 @@ func (g *PublicGroup) CipherSuite() CipherSuite { return g.suite.id }
 // Context returns the current GroupContext; it must not be changed.
 func (g *PublicGroup) Context() *GroupContext { return &g.state.context }
 
-// ConfirmationTag returns the confirmation tag of the current epoch.
-func (g *PublicGroup) ConfirmationTag() []byte { return g.state.confirmation }
-
 // Members iterates over the leaves that are not blank, in order. Leaf nodes must not be changed.
 func (g *PublicGroup) Members() iter.Seq2[LeafIndex, *LeafNode] {
 	return func(yield func(LeafIndex, *LeafNode) bool) {
@@ -324,15 +329,7 @@ func (g *PublicGroup) checkFrame(c *FramedContent) error {
 	if g.state.reinit != nil {
 		return ErrReInit
 	}
-	return g.checkAAD(g.state, c.AuthenticatedData)
-}
-
-func (g *PublicGroup) checkAAD(st *epochState, aad []byte) error {
-	if !st.safeAAD {
-		return nil
-	}
-	_, err := ParseSafeAAD(aad, g.cfg.StrictSafeAAD)
-	return err
+	return g.cfg.checkAAD(g.state.safeAAD, c.AuthenticatedData)
 }
 
 // senderKey returns the signature key that must have signed a handshake message (RFC 9420 §6.1).
@@ -423,17 +420,23 @@ func (g *PublicGroup) Process(m *Message) (*Step, error) {
 	return next.step(g, a), nil
 }
 
+// maxProposals bounds the proposals that wait for a commit.
+const maxProposals = 1024
+
 // stageProposal validates and keeps a proposal.
 func (g *PublicGroup) stageProposal(a *AuthenticatedContent) (*Step, error) {
 	p, err := g.receiveProposal(a)
 	if err != nil {
 		return nil, err
 	}
-	step := &Step{Epoch: g.Epoch(), Sender: p.Sender, AuthenticatedData: p.AuthenticatedData, Proposal: p}
+	step := &Step{Epoch: g.Epoch(), Sender: p.Sender, Leaf: g.state.senderLeaf(p.Sender), AuthenticatedData: p.AuthenticatedData, Proposal: p}
 	if g.pendingProposal(p.Ref) != nil {
 		return g.stage(step), nil // known already: nothing to keep
 	}
 	old := g.proposals
+	if len(old) == maxProposals {
+		return nil, fmt.Errorf("%w: %d are pending already", ErrProposal, len(old))
+	}
 	g.proposals = append(slices.Clip(old), p)
 	step.put(proposalKey(p.Ref, len(old)), p.content)
 	step.undo = append(step.undo, func() { g.proposals = old })

@@ -2,6 +2,7 @@ package mls
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"sort"
 )
@@ -105,6 +106,18 @@ func newMessageKeys(s *suite, st *epochState, secrets *epochSecrets) *messageKey
 	}
 }
 
+// all lists every secret that is left, to be erased with the epoch.
+func (m *messageKeys) all() [][]byte {
+	out := slices.AppendSeq([][]byte{m.senderData, m.resumption}, maps.Values(m.secrets.nodes))
+	for _, r := range m.ratchets {
+		out = append(out, r.secret)
+		for _, k := range r.skipped {
+			out = append(out, k.key, k.nonce)
+		}
+	}
+	return out
+}
+
 // ratchet returns a leaf's ratchet, deriving both of the leaf's from the secret tree on first use.
 func (m *messageKeys) ratchet(id ratchetID, step *Step) (*ratchet, error) {
 	if r := m.ratchets[id]; r != nil {
@@ -169,17 +182,24 @@ func (m *messageKeys) at(id ratchetID, generation uint32, cfg *Config, step *Ste
 	if generation-r.generation > cfg.maxSkip() || generation == 1<<32-1 {
 		return messageKey{}, fmt.Errorf("%w: generation %d, ratchet of leaf %d is at %d", ErrReplay, generation, id.leaf, r.generation)
 	}
-	first, after := len(r.skipped), r
+	skipped, after := r.skipped, r
+	if generation > r.generation {
+		skipped = slices.Clone(skipped)
+	}
 	for after.generation < generation {
-		var k messageKey
 		step.forget = append(step.forget, after.secret)
-		k, after = after.advance(m.secrets.suite)
-		after.skipped = append(slices.Clip(after.skipped), k)
+		if k := (messageKey{}); generation-after.generation <= uint32(cfg.maxSkipped()) {
+			k, after = after.advance(m.secrets.suite)
+			skipped = append(skipped, k)
+		} else { // too far back to be kept
+			after = &ratchet{generation: after.generation + 1, secret: m.secrets.suite.deriveTree(after.secret, "secret", after.generation, m.secrets.suite.nh)}
+		}
 	}
 	k, last := after.advance(m.secrets.suite)
+	last.skipped = skipped
 	step.forget = append(step.forget, after.secret, k.key, k.nonce)
-	if len(last.skipped) > first {
-		m.keepSkipped(id, last, first, cfg.maxSkipped(), step)
+	if len(skipped) > len(r.skipped) {
+		m.keepSkipped(id, last, len(r.skipped), cfg.maxSkipped(), step)
 	}
 	m.replace(id, last, step)
 	return k, nil

@@ -337,7 +337,7 @@ func (w *world) shadowCommit(g *Group, m *Message, made *next) {
 	if l := made.private.changed[n.committer]; l != nil {
 		n.private.changed[n.committer] = l
 	}
-	n.private.secrets = must(decodeSecrets(encodeSecrets(made.private.secrets)))(t)
+	n.private.secrets = must(decodeSecrets(encodeSecrets(made.private.secrets), g.suite.nh))(t)
 	n.private.secrets.encryption = bytes.Clone(made.private.secrets.encryption)
 	n.private.secrets.appExport = bytes.Clone(made.private.secrets.appExport)
 	settle(t, g, must(g.Merge(n.step(&g.PublicGroup, a)))(t))

@@ -21,7 +21,10 @@ type Step struct {
 	Epoch             uint64 // epoch of the message; for Merge, the new epoch
 	Sender            Sender
 	AuthenticatedData []byte
-	Generation        uint32 // of an application message in its sender's ratchet
+	// Leaf is the sender's leaf node in the message's own epoch, nil for a sender that is no member: by now its
+	// place in the tree may be somebody else's.
+	Leaf       *LeafNode
+	Generation uint32 // of an application message in its sender's ratchet
 
 	Application []byte           // application data: opened, or as given to Protect
 	Proposal    *PendingProposal // proposal received or made

@@ -363,7 +363,7 @@ func (l *loader) public() (*PublicGroup, error) {
 			return tree{}, fmt.Errorf("%w: nodes do not make a tree of depth %d", ErrStorage, depth)
 		}
 		e := &treeEdit{mark: new(ownMark), tree: tree{depth: depth}}
-		e.root = assembleMap(nodes, 0, depth)
+		e.root = assemble(func(i nodeIndex) *node { return nodes[i] }, 0, depth)
 		return e.finish(l.suite), nil
 	})
 	if err != nil {
@@ -404,19 +404,6 @@ func smallestDepth(nodes map[nodeIndex]*node) int {
 		}
 	}
 	return depth
-}
-
-func assembleMap(nodes map[nodeIndex]*node, first LeafIndex, level int) *node {
-	n := nodes[nodeAt(first, level)]
-	if n == nil {
-		n = new(node)
-	}
-	if level > 0 {
-		n.left = assembleMap(nodes, first, level-1)
-		n.right = assembleMap(nodes, first+1<<(level-1), level-1)
-		n.leaves = n.left.leaves + n.right.leaves
-	}
-	return n
 }
 
 // context returns the stored GroupContext of an epoch.
@@ -492,7 +479,7 @@ func LoadGroup(cfg *Config, records []Record) (*Group, error) {
 	}
 	g := &Group{PublicGroup: *public, private: make(map[nodeIndex][]byte), leaves: make(map[LeafIndex]*localLeaf),
 		updates: make(map[ProposalRef]newLeafKey)}
-	if g.secrets, err = decodeSecrets(l.records[string(keySecrets)]); err != nil {
+	if g.secrets, err = decodeSecrets(l.records[string(keySecrets)], l.suite.nh); err != nil {
 		return nil, err
 	}
 	g.exporter = secretNodes{suite: g.suite, depth: 16, nodes: make(map[nodeIndex][]byte)}
@@ -516,11 +503,13 @@ func LoadGroup(cfg *Config, records []Record) (*Group, error) {
 	return g, nil
 }
 
-func decodeSecrets(data []byte) (*epochSecrets, error) {
+func decodeSecrets(data []byte, nh int) (*epochSecrets, error) {
 	s := new(epochSecrets)
 	d := NewDecoder(data)
 	for _, b := range s.stored() {
-		*b = bytes.Clone(d.Opaque())
+		if *b = bytes.Clone(d.Opaque()); len(*b) != nh {
+			d.Failf("secret of %d bytes", len(*b))
+		}
 	}
 	if err := d.Finish(); err != nil {
 		return nil, storageError("secrets", err)
@@ -615,6 +604,9 @@ func (l *loader) epochs(g *Group, epochs map[uint64]*messageKeys) error {
 			return fmt.Errorf("%w: epoch %d has no header", ErrStorage, m.epoch)
 		}
 		for _, r := range m.ratchets {
+			if len(r.secret) != l.suite.nh {
+				return fmt.Errorf("%w: ratchet of epoch %d", ErrStorage, m.epoch)
+			}
 			slices.SortFunc(r.skipped, func(a, b messageKey) int { return int(int64(a.generation) - int64(b.generation)) })
 		}
 		g.past = append(g.past, m)
@@ -713,7 +705,7 @@ func (l *loader) pending(g *Group, data []byte) (*pendingCommit, error) {
 		return nil, fmt.Errorf("%w: pending commit", ErrStorage)
 	}
 	var err error
-	if n.private.secrets, err = decodeSecrets(secrets); err != nil {
+	if n.private.secrets, err = decodeSecrets(secrets, l.suite.nh); err != nil {
 		return nil, err
 	}
 	n.private.secrets.encryption, n.private.secrets.appExport = encryption, appExport

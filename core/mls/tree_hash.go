@@ -231,7 +231,7 @@ func unmarshalNode(d *Decoder, i nodeIndex) (l *LeafNode, p *ParentNode) {
 // parseTree decodes a ratchet_tree and computes its hashes. It checks the shape only; see tree.check.
 func parseTree(s *suite, data []byte, in *interner) (tree, error) {
 	d := NewDecoder(data)
-	var nodes []node
+	var nodes []*node
 	d.Vector(func(d *Decoder) {
 		i := nodeIndex(len(nodes))
 		if i >= 2<<maxDepth {
@@ -239,7 +239,7 @@ func parseTree(s *suite, data []byte, in *interner) (tree, error) {
 			return
 		}
 		l, p := unmarshalNode(d, i)
-		n := node{}
+		n := new(node)
 		if l != nil && d.Err() == nil {
 			n.leaf, n.leaves = l.compact(in), 1
 		}
@@ -258,20 +258,24 @@ func parseTree(s *suite, data []byte, in *interner) (tree, error) {
 	e := &treeEdit{mark: new(ownMark)}
 	for e.depth = 0; 2*uint64(e.size())-1 < uint64(len(nodes)); e.depth++ {
 	}
-	e.root = assemble(nodes, 0, e.depth)
+	e.root = assemble(func(i nodeIndex) *node {
+		if int(i) < len(nodes) {
+			return nodes[i]
+		}
+		return nil
+	}, 0, e.depth)
 	return e.finish(s), nil
 }
 
-// assemble links an array of nodes into a tree; positions past its end are blank. Nodes are copied out, so that the
-// array itself can be freed.
-func assemble(nodes []node, first LeafIndex, level int) *node {
-	n := new(node)
-	if i := nodeAt(first, level); int(i) < len(nodes) {
-		*n = nodes[i]
+// assemble links nodes into a tree; positions without one are blank.
+func assemble(at func(nodeIndex) *node, first LeafIndex, level int) *node {
+	n := at(nodeAt(first, level))
+	if n == nil {
+		n = new(node)
 	}
 	if level > 0 {
-		n.left = assemble(nodes, first, level-1)
-		n.right = assemble(nodes, first+1<<(level-1), level-1)
+		n.left = assemble(at, first, level-1)
+		n.right = assemble(at, first+1<<(level-1), level-1)
 		n.leaves = n.left.leaves + n.right.leaves
 	}
 	return n

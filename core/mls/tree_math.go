@@ -7,8 +7,8 @@ import "math/bits"
 // tree is one of pointers.
 type nodeIndex uint32
 
-// maxDepth bounds the tree: 2^24 leaves. RFC 9420 allows 2^31.
-const maxDepth = 24
+// maxDepth bounds the tree: 2^18 leaves, so that a few bytes of blank nodes cannot demand gigabytes. RFC 9420 allows 2^31.
+const maxDepth = 18
 
 func (i LeafIndex) node() nodeIndex { return nodeIndex(i) * 2 }
 
