@@ -182,8 +182,10 @@ func (m *Members) stage(s *shared, p *plan) ([]byte, *mls.Step, error) {
 	ours := m.joins(s.id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	step, err := s.group.Commit(m.committer(s), mls.CommitOptions{Proposals: p.proposals, Own: p.own, WantGroupInfo: true,
-		OmitOwnWelcome: ours, Framing: handshakeFraming(s.group)})
+	// Where leaves of ours come in, new path keys would be known to nobody but whom they are encrypted for anyway, and in a tree of
+	// new leaves there is no node that many of them share: each would cost an encryption (RFC 9420 §12.4 asks for none).
+	step, err := s.group.Commit(m.committer(s), mls.CommitOptions{Proposals: p.proposals, Own: p.own, OmitPath: len(p.own) > 0,
+		WantGroupInfo: true, OmitOwnWelcome: ours, Framing: handshakeFraming(s.group)})
 	if err != nil {
 		return nil, nil, err
 	}

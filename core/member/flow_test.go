@@ -242,13 +242,14 @@ func TestPermissions(t *testing.T) {
 	a.want(id, alice, 2)
 	a.want(id, bob, 2)
 	mid := a.send(id, alice, "one")
-	if _, err := a.members.Send(ctx, id, bob, content.Edit(mid, content.Text("two"))); !errors.Is(err, policy.ErrDenied) {
-		// Where bob has no leaf yet it is accepted, and refused when its turn comes.
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
 	a.untilTexts("one")
+	a.want(id, a.user("carl"), 2)
+	if _, err := a.members.Send(ctx, id, a.user("carl"), content.Edit(mid, content.Text("two"))); err != nil {
+		t.Fatal(err)
+	}
+	// Who has no leaf yet is judged when his turn comes.
+	told := "refused carl@a.example: their role in the room does not permit it"
+	a.until(told, func() bool { return a.sink.told(told) })
 	if _, err := a.members.Send(ctx, id, bob, content.Edit(mid, content.Text("two"))); !errors.Is(err, policy.ErrDenied) {
 		t.Errorf("edit of another's message: %v", err)
 	}

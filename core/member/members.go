@@ -332,8 +332,16 @@ func (m *Members) request(ctx context.Context, id uri.Room, r *Request, user uri
 		return ErrUser
 	}
 	return m.Store.Do(ctx, func(ctx context.Context) error {
-		if _, err := m.room(ctx, id); err != nil {
+		s, err := m.room(ctx, id)
+		if err != nil {
 			return err
+		}
+		c, err := m.Store.PendingCommit(ctx, id)
+		if err != nil {
+			return err
+		}
+		if c == nil && m.isFulfilled(s, r) { // and an older wish to the contrary is void
+			return m.Store.DropRoomRequest(ctx, id, r.Subject)
 		}
 		if err := m.Store.PutRoomRequest(ctx, id, r); err != nil {
 			return err

@@ -63,8 +63,11 @@ func (m *Members) resume(ctx context.Context, id uri.Room) error {
 	if err != nil {
 		return err
 	}
-	if o != nil || len(requests) > 0 || len(s.group.Proposals()) > 0 {
+	switch {
+	case o != nil:
 		m.Store.OnCommit(ctx, func() { m.queues.Wake(id) })
+	case len(requests) > 0 || len(s.group.Proposals()) > 0:
+		m.Store.OnCommit(ctx, func() { m.queues.WakeAfter(id, m.Batch) })
 	}
 	return nil
 }
@@ -286,23 +289,45 @@ func (m *Members) merge(ctx context.Context, s *shared, commit *mls.Step, own []
 		return err
 	}
 	m.change(ctx, s, next)
-	if len(next.leaves) == 0 {
-		m.leave(ctx, s)
-	}
 	if err := m.fulfilled(ctx, s); err != nil {
 		return err
+	}
+	if len(next.leaves) == 0 {
+		if err := m.leave(ctx, s); err != nil {
+			return err
+		}
 	}
 	return m.report(ctx, s, before, commit, accepted)
 }
 
-// leave forgets a room that none of our people is in any more; its records are deleted with the merge.
-func (m *Members) leave(ctx context.Context, s *shared) {
+// leave forgets a room that none of our people is in any more, and what was still to be said and changed there; its records are
+// deleted with the merge.
+func (m *Members) leave(ctx context.Context, s *shared) error {
 	m.forget(s)
 	m.Store.OnRollback(ctx, func() {
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		m.rooms[s.id] = s
 	})
+	for {
+		o, err := m.Store.NextOutgoing(ctx, s.id, 0)
+		if err != nil {
+			return err
+		}
+		if o == nil {
+			break
+		}
+		if _, err := m.giveUp(ctx, s, o, "the sender is not in the room"); err != nil {
+			return err
+		}
+	}
+	requests, err := m.Store.RoomRequests(ctx, s.id)
+	for i := range requests {
+		if err := m.abandon(ctx, s, requests[i].Subject, "nobody from here is in the room any more"); err != nil {
+			return err
+		}
+	}
+	return err
 }
 
 // fulfilled takes off the requests that the new epoch fulfils.

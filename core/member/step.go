@@ -9,6 +9,7 @@ import (
 	"mimigate/core/content"
 	"mimigate/core/mimi"
 	"mimigate/core/mls"
+	"mimigate/core/policy"
 	"mimigate/core/uri"
 )
 
@@ -51,18 +52,8 @@ func (m *Members) next(ctx context.Context, s *shared, requests bool) (job, erro
 		return nil, err
 	}
 	if o != nil {
-		if o.Message == nil {
-			if err := m.protect(ctx, s, o); err != nil {
-				return nil, err
-			}
-			if o.Message != nil {
-				if err := m.Store.PutOutgoing(ctx, s.id, o); err != nil {
-					return nil, err
-				}
-			}
-		}
-		if o.Message != nil {
-			return m.submit(s.id, o)
+		if next, err := m.nextMessage(ctx, s, o); err != nil || next != nil {
+			return next, err
 		}
 		if _, in := s.leaves[o.From]; !in {
 			asked, err := m.asked(ctx, s.id, o.From)
@@ -80,6 +71,35 @@ func (m *Members) next(ctx context.Context, s *shared, requests bool) (job, erro
 	}
 	return m.nextChange(ctx, s, requests)
 }
+
+// nextMessage is the job of sending a message; nil while it cannot be protected. One that waited is judged only now.
+func (m *Members) nextMessage(ctx context.Context, s *shared, o *Outgoing) (job, error) {
+	if o.Message == nil {
+		if _, in := s.leaves[o.From]; !in {
+			return nil, nil
+		}
+		c, err := content.Unmarshal(o.Content)
+		if err != nil {
+			return nil, fmt.Errorf("member: stored message: %w", err)
+		}
+		switch err := m.permits(ctx, s, o.From, c); {
+		case errors.Is(err, policy.ErrDenied):
+			return m.giveUp(ctx, s, o, notPermitted)
+		case err != nil:
+			return nil, err
+		}
+		if err := m.protect(ctx, s, o); err != nil || o.Message == nil {
+			return nil, err
+		}
+		if err := m.Store.PutOutgoing(ctx, s.id, o); err != nil {
+			return nil, err
+		}
+	}
+	return m.submit(s.id, o)
+}
+
+// notPermitted tells people that a message was refused for its sender's role.
+const notPermitted = "their role in the room does not permit it"
 
 // giveUp takes a message back that nobody will see; there may be more to do after it.
 func (m *Members) giveUp(ctx context.Context, s *shared, o *Outgoing, reason string) (job, error) {
@@ -240,6 +260,9 @@ func (m *Members) finished(ctx context.Context, s *shared, o *Outgoing, accepted
 	c, err := content.Unmarshal(o.Content)
 	if err != nil {
 		return fmt.Errorf("member: stored message: %w", err)
+	}
+	if err := m.permits(ctx, s, o.From, c); errors.Is(err, policy.ErrDenied) { // no more: nobody else will show it either
+		return m.sink.Refused(ctx, s.id, o.From, o.ID, notPermitted)
 	}
 	return m.deliver(ctx, s, o.From, o.ID, c, accepted)
 }
