@@ -16,7 +16,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"mimigate/core/adapter"
 	"mimigate/core/config"
 	"mimigate/core/gateway"
 )
@@ -146,23 +145,15 @@ func (s *setup) run(ctx context.Context, id string) error {
 
 // install writes the files and says the steps.
 func (s *setup) install(cfg *config.Config, a config.Account) error {
-	driver := s.drivers[a.Network]
-	if driver.Setup == nil {
-		fmt.Fprintf(s.out, "Nothing has to be installed for network %s.\n", a.Network)
-		return nil
-	}
-	todo, err := driver.Setup(adapter.Account{ID: a.ID, Provider: cfg.Provider.Domain, Language: cfg.Provider.Language, Config: a.Config})
+	todo, err := gateway.Setup(s.gateway(cfg, slog.New(slog.DiscardHandler)), a)
 	if err != nil {
-		for _, problem := range a.Problems { // a secret that could not be read is often why
-			fmt.Fprintln(s.out, problem)
-		}
-		return &exitError{exitConfig, errors.New(a.Problem(err).String())}
+		return &exitError{exitConfig, err}
 	}
 	if s.dir == "" {
 		s.dir = filepath.Dir(cfg.File)
 	}
 	for _, f := range todo.Files {
-		if err := s.write(f); err != nil {
+		if err := s.write(f.Path, f.Content, f.Secret); err != nil {
 			return err
 		}
 	}
@@ -172,14 +163,14 @@ func (s *setup) install(cfg *config.Config, a config.Account) error {
 	return nil
 }
 
-func (s *setup) write(f adapter.File) error {
-	path := filepath.Join(s.dir, f.Path)
-	if filepath.IsAbs(f.Path) {
-		path = f.Path
+func (s *setup) write(name string, content []byte, secret bool) error {
+	path := filepath.Join(s.dir, name)
+	if filepath.IsAbs(name) {
+		path = name
 	}
 	before, err := os.ReadFile(path)
 	switch {
-	case err == nil && bytes.Equal(before, f.Content):
+	case err == nil && bytes.Equal(before, content):
 		fmt.Fprintf(s.out, "%s is there already, and right.\n", path)
 		return nil
 	case err == nil && !s.force:
@@ -189,10 +180,10 @@ func (s *setup) write(f adapter.File) error {
 		return err
 	}
 	mode := os.FileMode(0o644)
-	if f.Secret {
+	if secret {
 		mode = 0o600
 	}
-	if err := os.WriteFile(path, f.Content, mode); err != nil {
+	if err := os.WriteFile(path, content, mode); err != nil {
 		return err
 	}
 	fmt.Fprintf(s.out, "%s written.\n", path)

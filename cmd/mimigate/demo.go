@@ -16,7 +16,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"mimigate/bridges"
-	"mimigate/core/adapter"
 	"mimigate/core/config"
 	"mimigate/core/gateway"
 )
@@ -115,7 +114,7 @@ func newDemo(ctx context.Context, out io.Writer, log *slog.Logger) (_ *demo, err
 	if d.dir, err = os.MkdirTemp("", "mimigate-demo-"); err != nil {
 		return nil, err
 	}
-	drivers := map[string]adapter.Driver{}
+	drivers := gateway.Drivers{}
 	for _, s := range []service{
 		{name: "tea", room: "kitchen", title: "Kitchen", provider: "north.example"},
 		{name: "cafe", room: "terrace", title: "Terrace", provider: "north.example"},
@@ -147,7 +146,7 @@ func (d *demo) join(s *service, name string) (err error) {
 }
 
 // start starts the gateways, and binds the chat of the second to the room of the first.
-func (d *demo) start(ctx context.Context, drivers map[string]adapter.Driver, log *slog.Logger) error {
+func (d *demo) start(ctx context.Context, drivers gateway.Drivers, log *slog.Logger) error {
 	for name, text := range demoConfig {
 		file := filepath.Join(d.dir, name+".yaml")
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {

@@ -8,14 +8,13 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"mimigate/core/adapter"
 	"mimigate/core/config"
 	"mimigate/core/gateway"
 )
 
 // program is what all subcommands share.
 type program struct {
-	drivers map[string]adapter.Driver
+	drivers gateway.Drivers
 	config  string // --config
 }
 

@@ -14,11 +14,14 @@ import (
 	"mimigate/core/uri"
 )
 
+// Drivers are networks by the name that stands in configuration.
+type Drivers = map[string]adapter.Driver
+
 // Options are what a gateway is made of.
 type Options struct {
 	Config *config.Config
 	// Drivers are the networks that accounts may be on, by name.
-	Drivers map[string]adapter.Driver
+	Drivers Drivers
 	Log     *slog.Logger // nil: none
 }
 
@@ -36,6 +39,20 @@ func (o Options) surroundings(c config.Account, provider uri.Provider) adapter.A
 		Dir: filepath.Join(o.Config.Provider.Store, "accounts", c.ID),
 		Log: o.log().With("account", c.ID),
 	}
+}
+
+// Setup returns what a human must install on the network's side for an account: nothing, where its network needs nothing. An error of
+// the driver is told with its place in the file.
+func Setup(o Options, c config.Account) (adapter.Setup, error) {
+	driver := o.Drivers[c.Network]
+	if driver.Setup == nil {
+		return adapter.Setup{Say: []string{"Nothing has to be installed for network " + c.Network + "."}}, nil
+	}
+	todo, err := driver.Setup(o.surroundings(c, o.Config.Provider.Domain))
+	if err != nil {
+		return adapter.Setup{}, append(slices.Clone(c.Problems), c.Problem(err)) // a secret that could not be read is often why
+	}
+	return todo, nil
 }
 
 // Suites are the MLS cipher suites that a configuration may name, with their numbers (RFC 9420 §17.1).
