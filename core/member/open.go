@@ -130,9 +130,9 @@ func (m *Members) openPrivate(ctx context.Context, s *shared, f *mimi.FanoutMess
 	if err := m.keep(ctx, s, step); err != nil {
 		return err
 	}
-	from, ok := s.state.Leaf(step.Sender.Leaf())
-	if !ok {
-		m.drop(s, "a message of a leaf that is gone", mls.ErrNotMember)
+	from, err := identify(step.Leaf) // of the message's own epoch: its place may be somebody else's by now
+	if err != nil {
+		m.drop(s, "a message is not of a person", err)
 		return nil
 	}
 	c, id, err := m.decode(s, from.User, step.Application, f)
