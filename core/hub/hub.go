@@ -118,6 +118,9 @@ func (h *Hub) answer(ctx context.Context, from uri.Provider, room uri.Room, requ
 		if err := decide(ctx, r); err != nil {
 			return err
 		}
+		if !r.takesPart(from) {
+			return nil // it is refused the next time too, and strangers cannot fill the store
+		}
 		return h.Store.PutHubAnswer(ctx, key, mls.Marshal(resp), h.Now())
 	})
 }

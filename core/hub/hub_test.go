@@ -566,10 +566,8 @@ func TestGroupInfoAndExternalCommit(t *testing.T) {
 	s := newStage(t)
 	g := s.found("ann-a")
 	s.admit(g, "bob-b", policy.MemberRole)
-	private, public, err := mls.DefaultSuites().NewKeyPair(suite, rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
+	recipient := client(t, "any-b") // for its key pair
+	private, public := recipient.InitKey, recipient.KeyPackage.InitKey
 	ask := func(from uri.Provider, name string) *mimi.GroupInfoResponse {
 		j := client(t, name)
 		req := &mimi.GroupInfoRequest{Suite: suite, SignatureKey: j.Signature.PublicBytes(), Credential: mls.BasicCredential([]byte(user(name))), PublicKey: public}

@@ -312,3 +312,92 @@ func TestSinkSends(t *testing.T) {
 	}
 	a.until("rest", a.rests)
 }
+
+// A message whose epoch the hub finds too old is protected anew, with the same id: it arrives, once.
+func TestEpochTooOld(t *testing.T) {
+	a, b := newSide(t, "a.example"), newSide(t, "b.example")
+	toB, toA := connect(a, b)
+	id := a.room("club")
+	bob := b.user("bob")
+	a.want(id, bob, 2)
+	b.until("bob is in", func() bool { return strings.Contains(b.sink.all(), "bob@b.example 0→2") })
+	block := func(r *remote, what string) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.lose = func(call string) int {
+			if call == what {
+				return 1
+			}
+			return 0
+		}
+	}
+	block(toB, "notify")
+	block(toA, "submit")
+	mid := b.send(id, bob, "late")
+	for i := range 10 {
+		u := a.user(fmt.Sprint("u", i))
+		a.ensure(id, u)
+		a.send(id, u, fmt.Sprint(i)) // an epoch each
+	}
+	a.until("ten epochs", func() bool { return len(a.sink.texts()) == 10 })
+	block(toA, "nothing")
+	block(toB, "nothing")
+	for _, s := range []*side{a, b} {
+		s.until("late", func() bool { return len(s.sink.texts()) == 11 })
+		if got := s.sink.texts()[10]; got != "late" {
+			t.Errorf("%s: %q is the last", s.provider.Domain(), got)
+		}
+	}
+	if k, err := a.KnownMessage(t.Context(), id, mid); err != nil || k == nil {
+		t.Errorf("it has another id: %v", err)
+	}
+	a.until("rest", func() bool { return a.rests() && b.rests() })
+}
+
+// Who loses the room hears what will not be said there any more.
+func TestLostRoom(t *testing.T) {
+	a, b := newSide(t, "a.example"), newSide(t, "b.example")
+	_, toA := connect(a, b)
+	id := a.room("club")
+	bob := b.user("bob")
+	a.want(id, bob, 2)
+	b.until("bob is in", func() bool { return strings.Contains(b.sink.all(), "bob@b.example 0→2") })
+	toA.mu.Lock()
+	toA.lose = func(string) int { return 1 }
+	toA.mu.Unlock()
+	b.send(id, bob, "never")
+	b.want(id, b.user("carol"), 2)
+	if err := a.members.RemoveParticipant(t.Context(), id, bob); err != nil {
+		t.Fatal(err)
+	}
+	for _, event := range []string{"bob@b.example 2→0 by gateway@a.example", "refused bob@b.example: the sender is not in the room",
+		"unchanged carol@b.example: nobody from here is in the room any more"} {
+		b.until(event, func() bool { return b.sink.told(event) })
+	}
+	b.until("rest", b.rests)
+}
+
+// What is wished for already costs nothing, and the last wish counts.
+func TestWishes(t *testing.T) {
+	a := newSide(t, "a.example")
+	ctx := t.Context()
+	id := a.room("club")
+	alice := a.user("alice")
+	a.want(id, alice, 2)
+	a.send(id, alice, "in")
+	a.untilTexts("in")
+	for range 3 {
+		a.want(id, alice, 2)
+	}
+	if !a.rests() {
+		t.Error("nothing was to be done")
+	}
+	if err := a.members.RemoveParticipant(ctx, id, alice); err != nil {
+		t.Fatal(err)
+	}
+	a.want(id, alice, 2)
+	a.until("rest", a.rests)
+	if strings.Contains(a.sink.all(), "2→0") {
+		t.Errorf("removed: %s", a.sink.all())
+	}
+}

@@ -151,12 +151,13 @@ func bobOf(string) string { return "mimi://example.com/u/bob" }
 
 // fixture is a group with a member, and what it sends.
 type fixture struct {
-	key     *mls.SignatureKey
-	commit  UpdateRequest
-	bundle  UpdateRequest
-	private Message
-	welcome Message
-	tree    []byte
+	key       *mls.SignatureKey
+	recipient *mls.JoinSecrets
+	commit    UpdateRequest
+	bundle    UpdateRequest
+	private   Message
+	welcome   Message
+	tree      []byte
 }
 
 func newFixture(t testing.TB) *fixture {
@@ -178,7 +179,7 @@ func newFixture(t testing.TB) *fixture {
 		return s
 	}
 	alice, bob := member("alice"), member("bob")
-	f := &fixture{key: alice.Signature}
+	f := &fixture{key: alice.Signature, recipient: bob}
 	g, err := mls.NewGroup(cfg, []byte("g"), nil, alice)
 	if err != nil {
 		t.Fatal(err)
@@ -334,10 +335,7 @@ func TestKeyMaterialRequest(t *testing.T) {
 func TestGroupInfo(t *testing.T) {
 	suites := mls.DefaultSuites()
 	f := newFixture(t)
-	private, public, err := suites.NewKeyPair(mls.X25519AES128, zeros{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	private, public := f.recipient.InitKey, f.recipient.KeyPackage.InitKey
 	for _, code := range []string{"", "join me"} {
 		r := &GroupInfoRequest{Suite: mls.X25519AES128, SignatureKey: f.key.PublicBytes(), Credential: mls.BasicCredential([]byte(aliceURI)),
 			PublicKey: public, JoiningCode: []byte(code)}
@@ -352,6 +350,7 @@ func TestGroupInfo(t *testing.T) {
 			t.Errorf("code %q: %v", code, err)
 		}
 		// The other form of the draft's TBS (reading A23).
+		var err error
 		if got.Signature, err = suites.SignWithLabel(r.Suite, f.key, labelGroupInfoRequest, r.tbs(false)); err != nil {
 			t.Fatal(err)
 		}
