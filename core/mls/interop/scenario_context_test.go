@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+
+	"mimigate/core/mls"
 )
 
 // Extension types of the GroupContext (RFC 9420 §17.3, draft-ietf-mls-extensions-10).
@@ -27,10 +29,13 @@ func senders(list ...[]byte) Extension {
 	return Extension{Type: externalSenders, Data: vector(bytes.Join(list, nil))}
 }
 
-// someSender is an ExternalSender with a made-up key, where only the bytes count.
-func someSender(n byte) []byte {
-	key := vector(bytes.Repeat([]byte{n}, 32))
-	return append(append(key, 0, 1), vector([]byte("sender"))...)
+// someSender is an ExternalSender that never says anything: only its bytes count, but its key is one of the suite.
+func (s *stage) someSender(n byte) []byte {
+	key, err := mls.DefaultSuites().NewSignatureKey(mls.CipherSuite(s.suite.Code), bytes.NewReader(bytes.Repeat([]byte{n}, 66)))
+	if err != nil {
+		panic(err) // 66 bytes are enough for a key of any suite, and these are in range
+	}
+	return append(append(vector(key.PublicBytes()), 0, 1), vector([]byte("sender"))...)
 }
 
 // changeExtensions sets, replaces and carries extensions that every implementation of RFC 9420 knows.
@@ -50,9 +55,9 @@ func changeExtensions(ctx context.Context, s *stage, creator, joiner Implementat
 		}
 	}
 	return inTurn(
-		func() error { return s.commit(ctx, a, Commit{Proposals: set(senders(someSender(1)))}) }, want(1),
+		func() error { return s.commit(ctx, a, Commit{Proposals: set(senders(s.someSender(1)))}) }, want(1),
 		func() error {
-			return s.propose(ctx, a, set(senders(someSender(2), someSender(3)))[0], Framing{})
+			return s.propose(ctx, a, set(senders(s.someSender(2), s.someSender(3)))[0], Framing{})
 		},
 		func() error { return s.commit(ctx, b, Commit{}) }, want(1),
 		func() error { _, err := s.add(ctx, c, joiner, creator); return err }, want(1),
@@ -70,7 +75,7 @@ func changeExtensions(ctx context.Context, s *stage, creator, joiner Implementat
 			if err != nil {
 				return err
 			}
-			return s.commit(ctx, b, Commit{Proposals: append(set(senders(someSender(4))), add, Proposal{Kind: Remove, Leaf: c.leaf})}, m)
+			return s.commit(ctx, b, Commit{Proposals: append(set(senders(s.someSender(4))), add, Proposal{Kind: Remove, Leaf: c.leaf})}, m)
 		},
 		want(1),
 		func() error { return s.everyoneSpeaks(ctx) },
@@ -102,7 +107,7 @@ func clearExtensions(ctx context.Context, s *stage, creator, joiner Implementati
 	none := Proposal{Kind: GroupExtensions}
 	return inTurn(
 		func() error {
-			return s.commit(ctx, b, Commit{Proposals: []Proposal{{Kind: GroupExtensions, Extensions: []Extension{senders(someSender(1))}}}})
+			return s.commit(ctx, b, Commit{Proposals: []Proposal{{Kind: GroupExtensions, Extensions: []Extension{senders(s.someSender(1))}}}})
 		},
 		func() error { return s.commit(ctx, a, Commit{Proposals: []Proposal{none}}) },
 		func() error {
@@ -173,7 +178,7 @@ func externalSender(ctx context.Context, s *stage, creator, joiner Implementatio
 	if err != nil {
 		return err
 	}
-	a, err := s.create(ctx, creator, senders(someSender(9), entry))
+	a, err := s.create(ctx, creator, senders(s.someSender(9), entry))
 	if err != nil {
 		return err
 	}

@@ -42,7 +42,7 @@ func has(ctx context.Context, m *member, want ...Extension) func() error {
 // appDataUpdates changes components by value and by reference, alone and beside other proposals. Each member's application replaces a
 // component's data with the update.
 func appDataUpdates(ctx context.Context, s *stage, creator, joiner Implementation) error {
-	a, err := s.create(ctx, creator, senders(someSender(1)))
+	a, err := s.create(ctx, creator, senders(s.someSender(1)))
 	if err != nil {
 		return err
 	}
@@ -66,17 +66,17 @@ func appDataUpdates(ctx context.Context, s *stage, creator, joiner Implementatio
 	long := string(bytes.Repeat([]byte{'l'}, 300))
 	return inTurn(
 		// There is no dictionary yet: it is appended after what is there.
-		commit(a, setApp(high, "one")), has(ctx, b, senders(someSender(1)), dictionaryOf(setApp(high, "one"))),
+		commit(a, setApp(high, "one")), has(ctx, b, senders(s.someSender(1)), dictionaryOf(setApp(high, "one"))),
 		propose(b, setApp(low, long), Framing{}),
 		propose(c, setApp(high, "two"), Framing{Private: true}),
 		commit(a, setApp(high, "three")),
-		has(ctx, c, senders(someSender(1)), dictionaryOf(setApp(low, long), setApp(high, "three"))),
+		has(ctx, c, senders(s.someSender(1)), dictionaryOf(setApp(low, long), setApp(high, "three"))),
 		commit(b, ephemeral, Proposal{Kind: AppDataRemove, Component: high}),
-		has(ctx, a, senders(someSender(1)), dictionaryOf(setApp(low, long))),
+		has(ctx, a, senders(s.someSender(1)), dictionaryOf(setApp(low, long))),
 		// With an Add and a path: the path is sealed under the new dictionary.
 		propose(c, Proposal{Kind: Update}, Framing{}),
 		func() error { return s.commit(ctx, b, Commit{Proposals: []Proposal{setApp(low, ""), add}}, d) },
-		has(ctx, d, senders(someSender(1)), dictionaryOf(setApp(low, ""))),
+		has(ctx, d, senders(s.someSender(1)), dictionaryOf(setApp(low, ""))),
 		propose(d, ephemeral, Framing{AAD: []byte("by reference")}),
 		commit(a),
 		func() error { return s.everyoneSpeaks(ctx) },
