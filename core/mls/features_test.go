@@ -255,10 +255,13 @@ func TestPendingThatClash(t *testing.T) {
 	}
 	// By value wins over pending.
 	w.update(w.carol)
+	xs := w.alice.Context().Extensions
+	w.send(w.carol, Proposal{Type: ProposalGroupContextExtensions, Extensions: xs})
 	w.send(w.carol, Proposal{Type: ProposalRemove, Remove: 1})
-	w.deliver(commit(t, w.alice, 0, CommitOptions{Proposals: []Proposal{{Type: ProposalRemove, Remove: 2}, {Type: ProposalRemove, Remove: 1}}}).Message, w.alice)
-	if w.alice.MemberCount() != 2 {
-		t.Errorf("%d members", w.alice.MemberCount())
+	w.deliver(commit(t, w.alice, 0, CommitOptions{Proposals: []Proposal{{Type: ProposalRemove, Remove: 2}, {Type: ProposalRemove, Remove: 1},
+		{Type: ProposalGroupContextExtensions, Extensions: append(slices.Clone(xs), Extension{ExtRequiredCapabilities, Marshal(&RequiredCapabilities{})})}}}).Message, w.alice)
+	if _, ok := w.alice.Context().Extensions.Get(ExtRequiredCapabilities); !ok || w.alice.MemberCount() != 2 {
+		t.Errorf("%d members, extensions %v", w.alice.MemberCount(), w.alice.Context().Extensions)
 	}
 }
 
@@ -413,7 +416,9 @@ func TestJoinMany(t *testing.T) {
 	step := commit(t, w.alice, 0, CommitOptions{Proposals: adds(append(slices.Clone(ours), stranger)...)})
 	w.deliver(step.Message, w.alice)
 	unused := newMember(t, w.cfg, X25519AES128, "unused")
-	g := join(t, w.cfg, step.Welcome, w.alice.RatchetTree(), append([]*JoinSecrets{unused}, ours...)...)
+	reversed := slices.Clone(ours) // the one whose path secret yields most is last
+	slices.Reverse(reversed)
+	g := join(t, w.cfg, step.Welcome, w.alice.RatchetTree(), append([]*JoinSecrets{unused}, reversed...)...)
 	sameEpoch(t, g, w.bob)
 	if !slices.Equal(g.LocalLeaves(), []LeafIndex{3, 4, 5, 6, 7, 8, 9}) {
 		t.Fatalf("local leaves %v", g.LocalLeaves())
@@ -475,6 +480,9 @@ func TestRemoteAdd(t *testing.T) {
 	bad.Secrets = slices.Clone(welcome.Secrets)
 	bad.Secrets[0].EncryptedGroupSecrets.Ciphertext = flip(bad.Secrets[0].EncryptedGroupSecrets.Ciphertext)
 	unchanged(t, "ours", g, ErrDecrypt, "group secrets", func() error { _, err := g.Process(m, Arrival{Own: ours, Welcome: &bad}); return err })
+	bare := must(g.suite.newWelcome(&GroupInfo{}, &epochSecrets{joiner: []byte("x"), welcome: make([]byte, 32)}, []AddedLeaf{{KeyPackage: &ours[2].KeyPackage}}, nil,
+		func(LeafIndex) []byte { return nil }))(t)
+	unchanged(t, "ours", g, ErrWelcome, "no path secret", func() error { _, err := g.Process(m, Arrival{Own: ours, Welcome: bare}); return err })
 	take(m, Arrival{Own: ours, Welcome: welcome}, 1)
 	// Without a path there is no secret to learn.
 	m, _ = add(CommitOptions{OmitPath: true}, ours[3])

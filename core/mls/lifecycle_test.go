@@ -248,6 +248,23 @@ func TestPendingCommit(t *testing.T) {
 			t.Errorf("its echo: %v", err)
 		}
 	})
+	t.Run("of a tree that shrinks, then grows", func(t *testing.T) {
+		w := newTrio(t)
+		for _, o := range []CommitOptions{{Proposals: []Proposal{{Type: ProposalRemove, Remove: 2}}}, {Own: newMembers(t, w.cfg, X25519AES128, "own", 5)}} {
+			store := stored(w.alice)
+			step := must(w.alice.Commit(0, o))(t)
+			store.apply(step.Delta)
+			w.alice = must(LoadGroup(w.cfg, store.records()))(t)
+			merged := must(w.alice.Merge(w.alice.Pending()))(t)
+			store.apply(merged.Delta)
+			settle(t, w.alice, merged)
+			receive(t, w.bob, step.Message)
+			sameEpoch(t, w.alice, w.bob)
+			if d := stored(w.alice).differs(store); d != "" {
+				t.Error(d)
+			}
+		}
+	})
 	t.Run("dropped", func(t *testing.T) {
 		w, store, _ := setting(t)
 		alice := must(LoadGroup(w.cfg, store.records()))(t)
@@ -742,6 +759,18 @@ func TestDamagedRecords(t *testing.T) {
 			t.Errorf("no record of kind %c was damaged", kind)
 		}
 	}
+	for key, value := range whole {
+		if key[0] == 'L' {
+			m := memory{}
+			for k, v := range whole {
+				m[k] = v
+			}
+			m[key] = flip(value) // another signature key than the tree's
+			if _, err := LoadGroup(w.cfg, m.records()); !errors.Is(err, ErrStorage) {
+				t.Errorf("another signature key: %v", err)
+			}
+		}
+	}
 	for _, gone := range []string{"H", "E", "S", string(epochHeaderKey(w.bob.Epoch()))} {
 		m := memory{}
 		for k, v := range whole {
@@ -752,5 +781,83 @@ func TestDamagedRecords(t *testing.T) {
 		if _, err := LoadGroup(w.cfg, m.records()); !errors.Is(err, ErrStorage) {
 			t.Errorf("without record %q: %v", gone, err)
 		}
+	}
+}
+
+// TestLimits are the ends of ranges that nothing else comes to.
+func TestLimits(t *testing.T) {
+	w := newTrio(t)
+	unchanged(t, "alice", w.alice, ErrNotMember, "leaf 1 is not local", func() error { _, err := w.alice.Protect(1, nil, Framing{}); return err })
+	for _, padding := range []int{-1, MaxVector} {
+		if _, err := w.alice.Protect(0, nil, Framing{Padding: padding}); err == nil {
+			t.Errorf("padding of %d bytes", padding)
+		}
+	}
+	for _, length := range []int{-1, 0, 255*32 + 1} {
+		if _, err := w.alice.Export("x", nil, length); err == nil {
+			t.Errorf("an exported secret of %d bytes", length)
+		}
+	}
+	if long := must(w.alice.Export("x", nil, 255*32))(t); len(long) != 255*32 {
+		t.Errorf("%d bytes", len(long))
+	}
+	id := ratchetID{0, false}
+	settle(t, w.alice, must(w.alice.Protect(0, []byte("x"), Framing{}))(t))
+	r := *w.alice.keys.ratchets[id]
+	r.generation = 1<<32 - 2
+	w.alice.keys.ratchets[id] = &r
+	last := must(w.alice.Protect(0, []byte("the last one"), Framing{}))(t)
+	settle(t, w.alice, last)
+	if last.Generation != 1<<32-2 {
+		t.Errorf("generation %d", last.Generation)
+	}
+	unchanged(t, "alice", w.alice, ErrReplay, "used up", func() error { _, err := w.alice.Protect(0, nil, Framing{}); return err })
+	w.alive()
+	big := w.alice.state.tree.edit() // 2^24 leaves are the end
+	big.depth, big.root = maxDepth, &node{leaves: 1 << maxDepth}
+	if _, err := big.add(w.alice.state.tree.leaf(0)); !errors.Is(err, ErrTree) {
+		t.Errorf("a leaf too many: %v", err)
+	}
+}
+
+// TestAccessors reads what messages and groups say of themselves.
+func TestAccessors(t *testing.T) {
+	w := newTrio(t)
+	proposal := must(ParseMessage(must(w.alice.Propose(0, appData("x"), Framing{}, false))(t).Message))(t)
+	said := must(ParseMessage(must(w.alice.Protect(0, nil, Framing{}))(t).Message))(t)
+	info := &Message{WireFormat: WireGroupInfo, GroupInfo: must(w.alice.GroupInfo(0, false))(t)}
+	for _, m := range []*Message{proposal, said, info} {
+		if m.Epoch() != 1 || string(m.GroupID()) != "trio" {
+			t.Errorf("epoch %d of %q", m.Epoch(), m.GroupID())
+		}
+	}
+	k := newMember(t, w.cfg, X25519AES128, "dave").KeyPackage
+	if m := (&Message{WireFormat: WireKeyPackage, KeyPackage: &k}); m.Epoch() != 0 || m.GroupID() != nil {
+		t.Error("a key package is of no group")
+	}
+	ref := must(k.Ref(w.cfg.Suites))(t)
+	step := commit(t, w.alice, 0, CommitOptions{NoPending: true, Proposals: []Proposal{{Type: ProposalAdd, Add: &k}}})
+	if !bytes.Equal(step.Welcome.Secrets[0].NewMember, ref) {
+		t.Error("the Welcome is for another reference")
+	}
+	k.CipherSuite = 0x4444
+	if _, err := k.Ref(w.cfg.Suites); !errors.Is(err, ErrCipherSuite) {
+		t.Error(err)
+	}
+	a := must(ParseMessage(step.Message))(t).Public.Auth
+	if !bytes.Equal(w.alice.state.confirmation, a.ConfirmationTag) || w.alice.CipherSuite() != X25519AES128 {
+		t.Error("confirmation tag or suite")
+	}
+	indices := []LeafIndex{}
+	for i, l := range w.alice.Members() {
+		if l != w.alice.Leaf(i) {
+			t.Error("another leaf")
+		}
+		if indices = append(indices, i); len(indices) == 2 {
+			break
+		}
+	}
+	if !slices.Equal(indices, []LeafIndex{0, 1}) {
+		t.Errorf("members %v", indices)
 	}
 }
