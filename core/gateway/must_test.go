@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"net/http"
@@ -18,19 +19,20 @@ import (
 )
 
 const (
-	senders  = 20
-	messages = 1000 // each way
+	senders = 20
 	// volumePatience is how long a thousand messages may take.
 	volumePatience = 6 * time.Minute
 )
 
-// TestVolume sends a thousand messages each way, by twenty people on each side, while the gateway is killed and restarted, and both servers
+var messages = flag.Int("volume", 200, "messages TestVolume sends each way; make volume sends 1,000")
+
+// TestVolume sends many messages each way, by twenty people on each side, while the gateway is killed and restarted, and both servers
 // are restarted: all arrive once, in the room's order, under the right names.
 func TestVolume(t *testing.T) {
 	w := newWorld(t)
 	w.start()
 	v := newVolume(w)
-	each := messages / senders / 5
+	each := *messages / senders / 5
 
 	v.both(1, func() {})
 	v.both(each-1, func() { // the gateway is killed while both sides talk
@@ -186,7 +188,7 @@ func (v *volume) matrixShows(ctx context.Context) ([]shown, error) {
 	for _, m := range members {
 		names[m.ID] = m.Name
 	}
-	events, err := v.host.Messages(ctx, v.room, 5*messages)
+	events, err := v.host.Messages(ctx, v.room, 5**messages)
 	if err != nil {
 		return nil, err
 	}
@@ -201,7 +203,7 @@ func (v *volume) matrixShows(ctx context.Context) ([]shown, error) {
 
 // xmppShows returns the room as Prosody's archive keeps it.
 func (v *volume) xmppShows(ctx context.Context) ([]shown, error) {
-	stanzas, err := v.owner.Archive(ctx, v.muc, 5*messages)
+	stanzas, err := v.owner.Archive(ctx, v.muc, 5**messages)
 	if err != nil {
 		return nil, err
 	}
