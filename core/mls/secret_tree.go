@@ -188,9 +188,9 @@ func (m *messageKeys) at(id ratchetID, generation uint32, cfg *Config, step *Ste
 	}
 	for after.generation < generation {
 		step.forget = append(step.forget, after.secret)
-		if k := (messageKey{}); generation-after.generation <= uint32(cfg.maxSkipped()) {
-			k, after = after.advance(m.secrets.suite)
-			skipped = append(skipped, k)
+		if generation-after.generation <= uint32(cfg.maxSkipped()) {
+			k, ahead := after.advance(m.secrets.suite)
+			skipped, after = append(skipped, k), ahead
 		} else { // too far back to be kept
 			after = &ratchet{generation: after.generation + 1, secret: m.secrets.suite.deriveTree(after.secret, "secret", after.generation, m.secrets.suite.nh)}
 		}

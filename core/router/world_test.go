@@ -317,12 +317,10 @@ type members struct {
 	store  router.Store
 	sink   *router.Router
 	inbox  []func(context.Context) error
-	busy   bool
 	roles  map[uri.Room]map[uri.User]uint32
 	names  map[uri.Room]string
 	refuse func(from uri.User, m *content.Message) string
 	fail   error
-	sent   int
 	wake   chan struct{}
 }
 
