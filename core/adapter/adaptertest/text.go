@@ -34,7 +34,7 @@ func textOf(p content.Part) string {
 	return ""
 }
 
-// unescape takes out the backslashes of GFM-MIMI before punctuation.
+// unescape takes out the backslashes of GFM-MIMI before punctuation, and its &lt; for the < of a tag.
 func unescape(s string) string {
 	var b strings.Builder
 	for i := 0; i < len(s); i++ {
@@ -43,7 +43,7 @@ func unescape(s string) string {
 		}
 		b.WriteByte(s[i])
 	}
-	return b.String()
+	return strings.ReplaceAll(b.String(), "&lt;", "<")
 }
 
 func isAlphanumeric(c byte) bool {
