@@ -18,7 +18,6 @@ type codable interface {
 	Unmarshaler
 }
 
-// opaqueOf wraps a value type whose MarshalMLS has a value receiver.
 var mimiContent = MediaType{Type: "application/mimi-content"}
 
 // TestExtensionBytes holds the encodings of draft-ietf-mls-extensions-10 and draft-mahy-mls-ratchet-tree-options-03 against bytes that were

@@ -11,12 +11,13 @@ import (
 // The checks of OpenMLS's list (validation.dhall in its organisation; "valn" + set + number), and where they are
 // tested. Subtests carry the ids in their names. "—" is followed by why a check is not the engine's, or not testable.
 //
-//	valn0101–0108  leaf node: credential, signature, capabilities, lifetime, extensions, source   TestNegativeLeafNode
+//	valn0101–0108  leaf node: credential, signature, capabilities, lifetime, extensions, source   TestNegativeLeafNode, TestNegativeCredentialType (0104)
 //	valn0109       update: source, fresh encryption key                                           TestNegativeLeafNode, TestNegativeUpdate
 //	valn0110       path: source                                                                   TestNegativeLeafNode
 //	valn0111–0112  unique signature and encryption keys                                           TestNegativeUniqueKeys
 //	valn0201–0204  key package                                                                    TestNegativeKeyPackage
-//	valn0301–0312  proposal list of a member's commit                                             TestNegativeProposalList, TestNegativeUniqueKeys (0306, 0312)
+//	valn0301–0312  proposal list of a member's commit                                             TestNegativeProposalList, TestNegativeUniqueKeys (0306, 0312),
+//	                                                                                              TestNegativeUnsupportedProposal (0311)
 //	valn0401–0410  external commit                                                                TestNegativeExternalCommit
 //	valn0403       any number of PSKs: — nothing to refuse; accepted in TestExternalCommit
 //	valn0408       sender type of an external commit: — it is what makes it one; a mismatch is    TestNegativeFraming
@@ -31,9 +32,10 @@ import (
 //	valn1301–1304  signature key, tags, padding                                                   TestNegativeFraming
 //	valn1305       SenderData is made of members only: — Protect takes a leaf, nothing else
 //	valn1306       sender data of a blank leaf                                                    TestNegativeFraming
-//	valn1401–1418  Welcome                                                                        TestNegativeWelcome, TestNegativeTree
+//	valn1401–1418  Welcome                                                                        TestNegativeWelcome, TestNegativeTree, TestNegativeSuccession (1412–1414)
 //	valn1403       group_id unique among the client's groups: — the caller knows its groups
-//	valn1501–1506  external proposals                                                             TestNegativeExternalProposal
+//	valn1501–1506  external proposals                                                             TestNegativeExternalProposal, TestNegativeFraming (1501, 1503)
+//	valn1505       external proposals as PrivateMessages: — the sender data of one names a leaf, nobody else
 //	valn1601–1603  places of extensions                                                           TestNegativeExtensionPlaces
 //
 // OpenMLS's older ids (ValSem): 002–011 TestNegativeFraming; 101, 103–112 as valn0111…0304; 102 (init keys of two adds
