@@ -203,7 +203,7 @@ func (r *run) fuzz(dir string) {
 // fuzzOne runs one target. The fuzzer sometimes reports that its own deadline passed in the middle of an input
 // (go.dev/issue/48591): such a run says nothing about the target and is made once more.
 func (r *run) fuzzOne(dir string, t target) error {
-	args := []string{"test", "-tags", tags, "-run", "^$", "-fuzz", "^" + t.name + "$", "-fuzztime", r.fuzzTime, t.pkg}
+	args := []string{"test", "-tags", tags, "-run", "^$", "-fuzz", "^" + t.name + "$", "-fuzztime", r.fuzzTime, "-fuzzminimizetime", "20x", t.pkg}
 	out, err := r.output(dir, "go", args...)
 	if err != nil && strings.Contains(err.Error(), "context deadline exceeded") && !strings.Contains(err.Error(), "Failing input") {
 		out, err = r.output(dir, "go", args...)
