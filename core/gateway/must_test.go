@@ -57,15 +57,15 @@ type volume struct {
 	xmppPeople   []*servers.XMPPClient
 	sentMatrix   []int // by each so far
 	sentXMPP     []int
-	// turn holds who may send to Matrix: with twenty requests at a time, Synapse makes so many branches of the room's history that it
-	// takes our people for absent who have just joined.
+	// turn holds who may send to Matrix, one at a time: what is sent at once has no order there (its place in the room's history is
+	// not the place it is offered at), and with twenty branches of history Synapse takes people for absent who have just joined.
 	turn chan struct{}
 }
 
 func personName(side string, i int) string { return fmt.Sprintf("%s %02d", side, i) }
 
 func newVolume(w *world) *volume {
-	v := &volume{world: w, sentMatrix: make([]int, senders), sentXMPP: make([]int, senders), turn: make(chan struct{}, 2)}
+	v := &volume{world: w, sentMatrix: make([]int, senders), sentXMPP: make([]int, senders), turn: make(chan struct{}, 1)}
 	for i := range senders {
 		u := w.synapse.User(w.t, fmt.Sprintf("m%02d", i))
 		v.put(u, "profile/"+url.PathEscape(u.ID)+"/displayname", map[string]string{"displayname": personName("Matrix", i)})

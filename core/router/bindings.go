@@ -177,10 +177,11 @@ func (r *Router) openOnce(ctx context.Context, b Binding) error {
 	if !ok {
 		return fmt.Errorf("account %s: %w", b.Account, adapter.ErrNotFound)
 	}
+	opener, opens := account.Adapter.(adapter.Conversations)
+	wait, cancel := context.WithTimeout(ctx, r.SendTimeout)
+	defer cancel()
 	c := adapter.Conversation(b.Name)
-	if opener, ok := account.Adapter.(adapter.Conversations); ok {
-		wait, cancel := context.WithTimeout(ctx, r.SendTimeout)
-		defer cancel()
+	if opens {
 		var err error
 		if c, err = opener.Open(wait, b.Name); err != nil {
 			return err
@@ -194,30 +195,39 @@ func (r *Router) openOnce(ctx context.Context, b Binding) error {
 		r.wake(p)
 		return nil
 	}
-	err := r.Store.Do(ctx, func(ctx context.Context) error { return r.opened(ctx, b.Chat, p) })
+	var known bool
+	err := r.Store.Do(ctx, func(ctx context.Context) (err error) {
+		known, err = r.opened(ctx, b.Chat, p)
+		return err
+	})
 	if err != nil {
 		return err
+	}
+	if opens && !known { // what it is and who is there was told of a conversation that was not bound yet
+		if _, err := opener.Open(wait, b.Name); err != nil {
+			return err
+		}
 	}
 	r.wake(p)
 	return nil
 }
 
-// opened records which conversation a binding's name stands for.
-func (r *Router) opened(ctx context.Context, chat Chat, p Place) error {
+// opened records which conversation a binding's name stands for; known says that this is nothing new.
+func (r *Router) opened(ctx context.Context, chat Chat, p Place) (known bool, err error) {
 	all, err := r.Store.Bindings(ctx, uri.Room{})
 	if err != nil {
-		return err
+		return false, err
 	}
 	for _, b := range all {
 		if b.Chat != chat && b.Place == p {
-			return fmt.Errorf("%w: by account %s to %v; a chat belongs to one room, through one account", ErrBound, b.Account, b.Room)
+			return false, fmt.Errorf("%w: by account %s to %v; a chat belongs to one room, through one account", ErrBound, b.Account, b.Room)
 		}
 	}
 	i := slices.IndexFunc(all, func(b Binding) bool { return b.Chat == chat })
 	if i < 0 || all[i].Place == p {
-		return nil // unbound meanwhile, or nothing new
+		return true, nil // unbound meanwhile, or nothing new
 	}
-	return r.Store.MovePlace(ctx, all[i].Place, p)
+	return false, r.Store.MovePlace(ctx, all[i].Place, p)
 }
 
 // sleep waits, and reports false where ctx ended first.
