@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"mimigate/core/adapter"
@@ -86,22 +87,30 @@ type Options struct {
 type Persons struct {
 	provider uri.Provider
 	store    Store
-	joined   map[Ref]*Joined
+	joined   atomic.Pointer[map[Ref]*Joined]
 	now      func() time.Time
 }
 
 // New returns the persons in a store.
 func New(o Options) *Persons {
-	p := &Persons{provider: o.Provider, store: o.Store, joined: make(map[Ref]*Joined), now: o.Now}
+	p := &Persons{provider: o.Provider, store: o.Store, now: o.Now}
 	if p.now == nil {
 		p.now = time.Now
 	}
-	for _, j := range o.Joined {
+	p.Join(o.Joined)
+	return p
+}
+
+// Join takes over whom configuration knows now on several networks. Those who were joined before and are no longer stay one person, as
+// their addresses are out in the rooms.
+func (p *Persons) Join(all []Joined) {
+	joined := make(map[Ref]*Joined)
+	for _, j := range all {
 		for _, ref := range j.Is {
-			p.joined[ref] = &j
+			joined[ref] = &j
 		}
 	}
-	return p
+	p.joined.Store(&joined)
 }
 
 // Change is what Resolve learned.
@@ -166,7 +175,7 @@ func (p *Persons) refs(network string, who adapter.Person) ([]Ref, *Joined) {
 	for _, id := range who.IDs {
 		ref := Ref{network, id}
 		refs = append(refs, ref)
-		if j := p.joined[ref]; j != nil && joined == nil {
+		if j := (*p.joined.Load())[ref]; j != nil && joined == nil {
 			joined = j
 		}
 	}

@@ -37,28 +37,33 @@ func (r *Router) Configure(ctx context.Context, rooms []Room) error {
 	r.mu.Lock()
 	r.rooms = known
 	r.mu.Unlock()
-	if err := r.Store.Do(ctx, func(ctx context.Context) error { return r.replaceManaged(ctx, want) }); err != nil {
+	var have []Binding
+	err := r.Store.Do(ctx, func(ctx context.Context) (err error) {
+		if have, err = r.Store.Bindings(ctx, uri.Room{}); err != nil {
+			return err
+		}
+		return r.replaceManaged(ctx, have, want)
+	})
+	if err != nil {
 		return err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, b := range want {
-		r.start(func(ctx context.Context) { r.open(ctx, b) })
+		if !slices.ContainsFunc(have, func(h Binding) bool { return h.Chat == b.Chat }) {
+			r.reopen(b)
+		}
 	}
 	return errors.Join(problems...)
 }
 
 // replaceManaged makes the bindings that configuration manages those in want.
-func (r *Router) replaceManaged(ctx context.Context, want []Binding) error {
-	have, err := r.Store.Bindings(ctx, uri.Room{})
-	if err != nil {
-		return err
-	}
+func (r *Router) replaceManaged(ctx context.Context, have, want []Binding) error {
 	for _, b := range have {
 		if b.Managed == "" || slices.ContainsFunc(want, func(w Binding) bool { return w.Chat == b.Chat }) {
 			continue
 		}
-		if err := r.Store.DeleteBinding(ctx, b.Chat); err != nil {
+		if err := r.dropBinding(ctx, b.Chat); err != nil {
 			return err
 		}
 	}
@@ -107,7 +112,7 @@ func (r *Router) Bind(ctx context.Context, b Binding) error {
 	r.Store.OnCommit(ctx, func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		r.start(func(ctx context.Context) { r.open(ctx, b) })
+		r.reopen(b)
 	})
 	return nil
 }
@@ -126,30 +131,51 @@ func (r *Router) Unbind(ctx context.Context, chat Chat) error {
 		if all[i].Managed != "" {
 			return fmt.Errorf("%s/%s: %w: %s", chat.Account, chat.Name, ErrManaged, all[i].Managed)
 		}
-		return r.Store.DeleteBinding(ctx, chat)
+		return r.dropBinding(ctx, chat)
 	})
 }
 
-// openAll opens all bound conversations, each in a goroutine of Run: one that cannot be opened stops no other.
-func (r *Router) openAll(ctx context.Context) error {
+// dropBinding ends a binding, and what was trying to open it.
+func (r *Router) dropBinding(ctx context.Context, chat Chat) error {
+	r.Store.OnCommit(ctx, func() {
+		r.setProblem(chat, "")
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.opening[chat]++
+	})
+	return r.Store.DeleteBinding(ctx, chat)
+}
+
+// Reopen opens the bound conversations of an account, whose adapter is another now, or with "" all; each in a goroutine of Run: one that
+// cannot be opened stops no other.
+func (r *Router) Reopen(ctx context.Context, account string) error {
 	all, err := r.Store.Bindings(ctx, uri.Room{})
 	if err != nil {
 		return err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, b := range all {
-		r.start(func(ctx context.Context) { r.open(ctx, b) })
-	}
-	if r.Tell != (Chat{}) {
-		r.start(func(ctx context.Context) { r.open(ctx, Binding{Chat: r.Tell}) })
+	for _, b := range append(all, Binding{Chat: r.Tell}) {
+		if account == "" || b.Account == account {
+			r.reopen(b)
+		}
 	}
 	return nil
 }
 
-// open opens one conversation, and tries again until it could or ctx ends.
-func (r *Router) open(ctx context.Context, b Binding) {
-	for n := 1; ; n++ {
+// reopen opens one conversation, in a goroutine of Run, and ends what was trying to. r.mu is held.
+func (r *Router) reopen(b Binding) {
+	if b.Chat == (Chat{}) {
+		return
+	}
+	r.opening[b.Chat]++
+	turn := r.opening[b.Chat]
+	r.start(func(ctx context.Context) { r.open(ctx, b, turn) })
+}
+
+// open opens one conversation, and tries again until it could, or ctx or its turn ends.
+func (r *Router) open(ctx context.Context, b Binding, turn int) {
+	for n := 1; r.opens(b.Chat, turn); n++ {
 		err := r.openOnce(ctx, b)
 		if ctx.Err() != nil {
 			return
@@ -172,6 +198,12 @@ func (r *Router) open(ctx context.Context, b Binding) {
 	}
 }
 
+func (r *Router) opens(chat Chat, turn int) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.opening[chat] == turn
+}
+
 func (r *Router) openOnce(ctx context.Context, b Binding) error {
 	account, ok := r.Accounts.Account(b.Account)
 	if !ok {
@@ -188,9 +220,11 @@ func (r *Router) openOnce(ctx context.Context, b Binding) error {
 		}
 	}
 	p := Place{Network: account.Network, Conversation: c}
-	if b.Chat == r.Tell && b.Room.IsZero() {
+	if b.Room.IsZero() { // where the admins are told
 		r.mu.Lock()
-		r.tell = p
+		if b.Chat == r.Tell {
+			r.tell = p
+		}
 		r.mu.Unlock()
 		r.wake(p)
 		return nil
@@ -232,12 +266,6 @@ func (r *Router) opened(ctx context.Context, chat Chat, p Place) (known bool, er
 
 // sleep waits, and reports false where ctx ended first.
 func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
+	pause(ctx, d, nil)
+	return ctx.Err() == nil
 }

@@ -39,7 +39,10 @@ func commandText(m *content.Message) (string, bool) {
 
 // isAdmin reports whether configuration says that the sender may command, and the network vouches that it is them.
 func (r *Router) isAdmin(in *arrival) bool {
-	return in.Sender.Verified && in.Marker.IsZero() && !in.History && slices.ContainsFunc(r.Admins, func(a Admin) bool {
+	r.mu.Lock()
+	admins := r.Admins
+	r.mu.Unlock()
+	return in.Sender.Verified && in.Marker.IsZero() && !in.History && slices.ContainsFunc(admins, func(a Admin) bool {
 		return a.Network == in.place.Network && slices.Contains(in.Sender.IDs, a.ID)
 	})
 }

@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"mimigate/core/adapter"
 	"mimigate/core/content"
 	"mimigate/core/router/convert"
+	"mimigate/core/router/record"
 	"mimigate/core/uri"
 )
 
@@ -112,12 +112,14 @@ func (r *Router) idle(l *line) bool {
 }
 
 // wait waits until it is over, or somebody is in a hurry, or ctx ends.
-func (l *line) wait(ctx context.Context, d time.Duration) {
+func (l *line) wait(ctx context.Context, d time.Duration) { pause(ctx, d, l.hurry) }
+
+func pause(ctx context.Context, d time.Duration, hurry <-chan struct{}) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-	case <-l.hurry:
+	case <-hurry:
 	case <-ctx.Done():
 	}
 }
@@ -154,7 +156,7 @@ func (r *Router) attempt(ctx context.Context, l *line, d Delivery) error {
 		if !again {
 			return r.settle(ctx, l, d, sent, err)
 		}
-		d.Done = merge(d.Done, sent.Parts)
+		d.Done = record.Merge(d.Done, sent.Parts)
 	}
 	if r.expired(d) {
 		return r.fail(ctx, d, r.say(sayExpired))
@@ -217,7 +219,7 @@ func (r *Router) settle(ctx context.Context, l *line, d Delivery, sent adapter.S
 		r.clearProblem(ctx, d)
 		return r.finish(ctx, d, sent)
 	}
-	d.Done = merge(d.Done, sent.Parts)
+	d.Done = record.Merge(d.Done, sent.Parts)
 	unknown := errors.As(err, new(unasked)) || !errors.Is(err, adapter.ErrNotDelivered)
 	switch {
 	case unknown && d.Task == nil:
@@ -265,17 +267,6 @@ func (r *Router) clearProblem(ctx context.Context, d Delivery) {
 	if b, ok, err := r.Store.BindingOf(ctx, d.Place); err == nil && ok {
 		r.setProblem(b.Chat, "")
 	}
-}
-
-// merge adds what arrived now to what arrived before.
-func merge(before, now []adapter.NativePart) []adapter.NativePart {
-	out := slices.Clone(before)
-	for _, p := range now {
-		if !slices.ContainsFunc(out, func(o adapter.NativePart) bool { return o.Part == p.Part && o.Piece == p.Piece }) {
-			out = append(out, p)
-		}
-	}
-	return out
 }
 
 // finish is unit T6: the native ids, and that it is done.

@@ -213,7 +213,7 @@ func (r *Router) invitation(ctx context.Context, in *arrival) error {
 		r.Store.OnCommit(ctx, func() {
 			r.mu.Lock()
 			defer r.mu.Unlock()
-			r.start(func(ctx context.Context) { r.open(ctx, in.binding) })
+			r.reopen(in.binding)
 		})
 		return nil
 	case r.isAdmin(in), in.account.Unbound == Create:

@@ -2,10 +2,11 @@ package router
 
 import (
 	"fmt"
-	"strings"
+
+	"mimigate/core/router/translate"
 )
 
-// phrase is a sentence that the gateway says to people, in English; the tables below translate it. Verbs are those of fmt.
+// phrase is a sentence that the gateway says to people, in English; package translate has it in other languages. Verbs are those of fmt.
 type phrase string
 
 const (
@@ -36,41 +37,7 @@ const (
 	sayExpired     phrase = "it could not be delivered in time"
 )
 
-var german = map[phrase]string{
-	sayAccount:     "Konto %s: %s. %s",
-	sayDo:          "Abhilfe: %s",
-	sayCannotOpen:  "Der Chat %s ist nicht nutzbar: %s",
-	sayDeclined:    "Ich bin ein Gateway zwischen Messengern und nehme Anweisungen nur von dessen Verwaltern an. Es wurde nichts getan.",
-	sayUnbound:     "Der Chat „%s“ (%s/%s) gehört zu keinem Raum. Um ihn zu verbinden, dort schreiben: %s bind RAUM",
-	sayEdit:        "Die Änderung von %s wurde nicht weitergegeben: Nur wer eine Nachricht schrieb, darf sie ändern.",
-	sayRefused:     "Die Nachricht von %s wurde nicht weitergegeben: %s",
-	sayUnchanged:   "%s konnte im Raum nicht geändert werden: %s",
-	sayUndelivered: "Die Nachricht von %s wurde in „%s“ nicht zugestellt: %s",
-	sayStillThere:  "%s wurde aus dem Raum entfernt, kann aber nicht aus diesem Chat entfernt werden. Mitlesen ist weiter möglich; was dort geschrieben wird, wird nicht weitergegeben.",
-	sayJoined:      "%s ist beigetreten",
-	sayLeft:        "%s ist gegangen",
-	sayRemoved:     "%s wurde entfernt",
-	sayHelp:        "%[1]s status · %[1]s rooms · %[1]s bind RAUM [in|out] · %[1]s accept CODE · %[1]s unbind",
-	sayBound:       "Dieser Chat gehört jetzt zum Raum %s.",
-	sayNeedsRoom:   "Damit dieser Chat zum Raum %s gehört, in einem Chat dieses Raums schreiben: %s accept %s",
-	sayAccepted:    "Der Chat %s gehört jetzt zu diesem Raum.",
-	sayNoCode:      "Für diesen Raum gibt es keine solche Anfrage.",
-	sayUnboundNow:  "Dieser Chat gehört zu keinem Raum mehr.",
-	sayNotBound:    "Dieser Chat gehört zu keinem Raum.",
-	sayCannot:      "Das geht nicht: %s",
-	sayOptedOut:    "Was Sie hier schreiben, wird nicht mehr weitergegeben. Um das zu ändern, schreiben Sie: %s optin",
-	sayOptedIn:     "Was Sie hier schreiben, wird wieder weitergegeben.",
-	sayNothing:     "Noch nichts.",
-	sayExpired:     "sie konnte nicht rechtzeitig zugestellt werden",
-}
-
 // say is a phrase in the language of the configuration, or in English.
 func (r *Router) say(p phrase, args ...any) string {
-	text := string(p)
-	if base, _, _ := strings.Cut(strings.ToLower(r.Language), "-"); base == "de" {
-		if t, ok := german[p]; ok {
-			text = t
-		}
-	}
-	return fmt.Sprintf(text, args...)
+	return fmt.Sprintf(translate.Text(r.Language, string(p)), args...)
 }

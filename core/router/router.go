@@ -150,9 +150,13 @@ type Router struct {
 	lines    map[Place]*line
 	accounts map[string]*AccountStatus
 	problems map[Chat]string // why a binding cannot be opened
+	opening  map[Chat]int    // how often its opening was begun: only the last goes on
 	tell     Place           // where Tell was found to be
 	repeated int64
 }
+
+// undelivered is how long a message may wait where no policy says.
+const undelivered = 7 * 24 * time.Hour
 
 // New returns a router. It does nothing by itself before Run.
 func New(o Options) *Router {
@@ -169,11 +173,11 @@ func New(o Options) *Router {
 		o.Backoff = backoff
 	}
 	if o.Rules.Undelivered == 0 {
-		o.Rules.Undelivered = 7 * 24 * time.Hour
+		o.Rules.Undelivered = undelivered
 	}
 	return &Router{Options: o, convert: convert.Converter{Provider: o.Provider, Language: o.Language, Store: o.Store, Identity: o.Identity},
 		rooms: make(map[uri.Room]Room), lines: make(map[Place]*line),
-		accounts: make(map[string]*AccountStatus), problems: make(map[Chat]string)}
+		accounts: make(map[string]*AccountStatus), problems: make(map[Chat]string), opening: make(map[Chat]int)}
 }
 
 // backoff is a second, doubled with each failure, up to five minutes.
@@ -228,7 +232,7 @@ func (r *Router) begin(ctx context.Context) error {
 	for _, p := range places {
 		r.wake(p)
 	}
-	return r.openAll(ctx)
+	return r.Reopen(ctx, "")
 }
 
 // Sink returns where the adapter of an account reports its events.
@@ -242,6 +246,21 @@ type sink struct {
 // Receive implements adapter.Sink: unit T1.
 func (s sink) Receive(ctx context.Context, ev adapter.Event) error {
 	return s.router.receive(ctx, s.account, ev)
+}
+
+// Adopt takes over, also while the router runs, who may command, where they are told what needs them, and the rules of rooms that
+// configuration does not name.
+func (r *Router) Adopt(admins []Admin, tell Chat, rules Rules) {
+	if rules.Undelivered == 0 {
+		rules.Undelivered = undelivered
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	moved := tell != r.Tell
+	if r.Admins, r.Tell, r.Rules = admins, tell, rules; moved {
+		r.tell = Place{}
+		r.reopen(Binding{Chat: tell})
+	}
 }
 
 // rules are those of a room.

@@ -90,14 +90,11 @@ func (r *Router) status(ctx context.Context, account Account, s adapter.Status) 
 	if !changed || s.State <= adapter.Connected {
 		return nil
 	}
-	return r.tellAdmins(ctx, strings.TrimSpace(r.say(sayAccount, account.ID, s.State.String(), s.Reason)+" "+r.todo(s.Do)))
-}
-
-func (r *Router) todo(do string) string {
-	if do == "" {
-		return ""
+	text := strings.TrimSpace(r.say(sayAccount, account.ID, s.State.String(), s.Reason))
+	if s.Do != "" {
+		text += " " + r.say(sayDo, s.Do)
 	}
-	return r.say(sayDo, do)
+	return r.tellAdmins(ctx, text)
 }
 
 // setProblem records why a binding does not work; empty: it does. It reports whether that is new.
@@ -116,13 +113,13 @@ func (r *Router) setProblem(chat Chat, problem string) bool {
 // tellAdmins says something in the admins' chat, if there is one.
 func (r *Router) tellAdmins(ctx context.Context, text string) error {
 	r.mu.Lock()
-	to := r.tell
+	to, account := r.tell, r.Tell.Account
 	r.mu.Unlock()
 	if to.Conversation == "" {
 		r.Log.WarnContext(ctx, "nobody to tell", "text", text)
 		return nil
 	}
-	return r.notice(ctx, to, r.Tell.Account, uri.Room{}, content.Text(text))
+	return r.notice(ctx, to, account, uri.Room{}, content.Text(text))
 }
 
 // level is how loud the log says that an account is in a state.

@@ -278,3 +278,14 @@ const (
 	Sent
 	Failed
 )
+
+// Merge adds the native parts that arrived now to those that arrived before.
+func Merge(before, now []adapter.NativePart) []adapter.NativePart {
+	out := slices.Clone(before)
+	for _, p := range now {
+		if !slices.ContainsFunc(out, func(o adapter.NativePart) bool { return o.Part == p.Part && o.Piece == p.Piece }) {
+			out = append(out, p)
+		}
+	}
+	return out
+}
