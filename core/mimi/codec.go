@@ -89,6 +89,15 @@ func decodeHandshakes(d *mls.Decoder, t mls.ContentType) []Message {
 	return list
 }
 
+// Codec is a request or a response of an endpoint.
+type Codec interface {
+	mls.Marshaler
+	mls.Unmarshaler
+}
+
+// Encode returns the body of a request or response.
+func Encode(v mls.Marshaler) []byte { return mls.Marshal(v) }
+
 // badRequest marks an error of a decoder.
 func badRequest(err error) error { return fmt.Errorf("%w: %w", ErrBadRequest, err) }
 
