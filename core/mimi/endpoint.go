@@ -33,6 +33,31 @@ type KeyMaterial interface {
 	KeyMaterial(ctx context.Context, from uri.Provider, target uri.User, r *KeyMaterialRequest) (*KeyMaterialResponse, error)
 }
 
+// Consent hears what users of another provider ask of ours, and what they allow them (§5.7, §8). It goes directly between the two
+// providers. nil means that the entry was received, and tells nothing about whether there is such a user. Errors as for Hub.
+type Consent interface {
+	// RequestConsent takes a request for the consent of one of our users, or cancels one.
+	RequestConsent(ctx context.Context, from uri.Provider, e *ConsentEntry) error
+	// UpdateConsent takes what a user there grants to, or revokes from, one of ours.
+	UpdateConsent(ctx context.Context, from uri.Provider, e *ConsentEntry) error
+}
+
+// Identifiers finds the addresses of a provider's users (§5.8). Errors as for Hub.
+type Identifiers interface {
+	Identify(ctx context.Context, from uri.Provider, r *IdentifierRequest) (*IdentifierResponse, error)
+}
+
+// Abuse takes reports about what was said in a room, at its hub (§5.9). nil means that the report was received. Errors as for Hub.
+type Abuse interface {
+	ReportAbuse(ctx context.Context, from uri.Provider, room uri.Room, r *AbuseReport) error
+}
+
+// Assets fetches files for other providers, so that the store which has them does not learn who reads them (§5.10.2). The caller
+// closes the body of the answer. Errors as for Hub; any other means that the file could not be fetched.
+type Assets interface {
+	Download(ctx context.Context, from uri.Provider, r *AssetRequest) (*Asset, error)
+}
+
 // Final errors of an endpoint: the request was not carried out, and will not be if it is repeated.
 var (
 	// ErrBadRequest: the request cannot be understood (HTTP 400).

@@ -63,6 +63,17 @@ func (r *GroupInfoRequest) UnmarshalMLS(d *mls.Decoder) {
 	r.PublicKey, r.JoiningCode, r.Signature = d.Opaque(), d.Opaque(), d.Opaque()
 }
 
+// NewKey makes PublicKey, new for each request, and returns the private half, which opens the response: they are those of a
+// key package that is used for nothing else. key is any signature key of the suite.
+func (r *GroupInfoRequest) NewKey(t mls.Suites, key *mls.SignatureKey) (private []byte, err error) {
+	secrets, err := mls.NewKeyPackage(&mls.Config{Suites: t}, r.Suite, mls.LeafTemplate{Credential: r.Credential, Signature: key})
+	if err != nil {
+		return nil, fmt.Errorf("GroupInfo request: %w", err)
+	}
+	r.PublicKey = secrets.KeyPackage.InitKey
+	return secrets.InitKey, nil
+}
+
 // Sign signs the request with the key whose public half is SignatureKey.
 func (r *GroupInfoRequest) Sign(t mls.Suites, key *mls.SignatureKey) error {
 	var err error

@@ -48,7 +48,7 @@ func TestVectors(t *testing.T) {
 	if err := Decode(unhex(t, vectorFrank), frank); err != nil {
 		t.Fatal(err)
 	}
-	bob := "mimi://b.example/u/bob"
+	bob, aliceOfA := "mimi://b.example/u/bob", "mimi://a.example/u/alice"
 	for _, test := range []struct {
 		name string
 		v    both
@@ -73,6 +73,21 @@ func TestVectors(t *testing.T) {
 		{"exhausted", &KeyMaterialResponse{Code: UserNoCompatible, User: bob, Clients: []ClientKeyMaterial{
 			{Code: ClientExhausted, Client: "mimi://b.example/d/bob/1"}}},
 			"0103166d696d693a2f2f622e6578616d706c652f752f626f621a01186d696d693a2f2f622e6578616d706c652f642f626f622f31", new(KeyMaterialResponse)},
+		{"consent request", &ConsentEntry{Operation: ConsentRequest, Requester: aliceOfA, Target: bob},
+			"01186d696d693a2f2f612e6578616d706c652f752f616c696365166d696d693a2f2f622e6578616d706c652f752f626f620000", new(ConsentEntry)},
+		{"consent grant", &ConsentEntry{Operation: ConsentGrant, Requester: aliceOfA, Target: bob, Room: "mimi://a.example/r/clubhouse"},
+			"02186d696d693a2f2f612e6578616d706c652f752f616c696365166d696d693a2f2f622e6578616d706c652f752f626f62011c6d696d693a2f2f612e" +
+				"6578616d706c652f722f636c7562686f7573650000", new(ConsentEntry)},
+		{"consent revoke", &ConsentEntry{Operation: ConsentRevoke, Requester: aliceOfA, Target: bob},
+			"03186d696d693a2f2f612e6578616d706c652f752f616c696365166d696d693a2f2f622e6578616d706c652f752f626f620000", new(ConsentEntry)},
+		{"query handle", &IdentifierRequest{Elements: []QueryElement{{Type: SearchHandle, Value: "im:alice.smith@a.example"}}},
+			"1a0118696d3a616c6963652e736d69746840612e6578616d706c6500", new(IdentifierRequest)},
+		{"query claim", &IdentifierRequest{Elements: []QueryElement{{SearchOIDCClaim, "given_name", "Alice"}}},
+			"12070a676976656e5f6e616d6505416c69636500", new(IdentifierRequest)},
+		{"found", &IdentifierResponse{Users: []string{aliceOfA}, Profiles: []UserProfile{{aliceOfA, []ProfileField{{SearchOIDCClaim, "given_name", "Alice"}}}}},
+			"0019186d696d693a2f2f612e6578616d706c652f752f616c6963652c186d696d693a2f2f612e6578616d706c652f752f616c69636512070a67697665" +
+				"6e5f6e616d6505416c69636500", new(IdentifierResponse)},
+		{"not found", &IdentifierResponse{Code: IdentifierNotFound}, "01000000", new(IdentifierResponse)},
 		{"group info not authorized", &GroupInfoResponse{Room: roomURI, Code: GroupInfoNotAuthorized},
 			"01256d696d693a2f2f6578616d706c652e636f6d2f722f656e67696e656572696e675f7465616d02", new(GroupInfoResponse)},
 	} {
@@ -327,7 +342,15 @@ func TestKeyMaterialRequest(t *testing.T) {
 func TestGroupInfo(t *testing.T) {
 	suites := mls.DefaultSuites()
 	f := newFixture(t)
-	private, public := f.recipient.InitKey, f.recipient.KeyPackage.InitKey
+	fresh := &GroupInfoRequest{Suite: mls.X25519AES128}
+	private, err := fresh.NewKey(suites, f.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	public := fresh.PublicKey
+	if other, err := fresh.NewKey(suites, f.key); err != nil || bytes.Equal(other, private) || bytes.Equal(fresh.PublicKey, public) {
+		t.Errorf("the same key twice: %v", err)
+	}
 	for _, code := range []string{"", "join me"} {
 		r := &GroupInfoRequest{Suite: mls.X25519AES128, SignatureKey: f.key.PublicBytes(), Credential: mls.BasicCredential([]byte(aliceURI)),
 			PublicKey: public, JoiningCode: []byte(code)}
