@@ -51,9 +51,6 @@ type Config struct {
 	MaxSkipped int
 	// StrictSafeAAD refuses bytes after a SafeAAD instead of ignoring them (draft-ietf-mls-extensions-10 §4.9).
 	StrictSafeAAD bool
-	// AllowExternalAdds permits Add proposals by value in an external commit. RFC 9420 §12.2 forbids them; a
-	// provider's own rooms may use them for recovery in one commit (design §7).
-	AllowExternalAdds bool
 }
 
 func (c *Config) suites() Suites {

@@ -218,6 +218,8 @@ type Arrival struct {
 	// Welcome that came with a commit; needed when a remote commit adds leaves of ours below path nodes that
 	// none of our older leaves can decrypt.
 	Welcome *Welcome
+	// Entered is what [ExternalCommit] returned with this very commit: its leaf joins those of ours that are in the group.
+	Entered *Group
 }
 
 // Process opens or validates a message from the group. Application messages and proposals are staged; the step

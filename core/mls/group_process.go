@@ -19,6 +19,10 @@ func (g *Group) processCommit(a *AuthenticatedContent, with Arrival) (*next, err
 	if err := g.localChanges(n, with.Own); err != nil {
 		return nil, err
 	}
+	if e := with.Entered; e != nil && bytes.Equal(e.state.confirmation, n.state.confirmation) {
+		maps.Copy(n.private.keys, e.private)
+		maps.Copy(n.private.changed, e.leaves)
+	}
 	if g.staying(n) == 0 {
 		return n, nil // nobody of ours stays: the new epoch's secrets are not for us
 	}

@@ -289,13 +289,9 @@ type ExternalOptions struct {
 	Pending []*Message
 	// Proposals by value: pre-shared keys and application data.
 	Proposals []Proposal
-	// Own are further leaves of ours to add in the same commit; needs [Config].AllowExternalAdds.
-	Own     []*JoinSecrets
-	Framing Framing
-	// GroupInfoTree and WelcomeTree are as in [CommitOptions]; a GroupInfo is always made.
-	GroupInfoTree  bool
-	WelcomeTree    bool
-	OmitOwnWelcome bool
+	Framing   Framing
+	// GroupInfoTree is as in [CommitOptions]; a GroupInfo is always made.
+	GroupInfoTree bool
 }
 
 // ExternalCommit joins a group by an external commit (RFC 9420 §12.4.3.2). The returned group is already in the new
@@ -323,8 +319,7 @@ func ExternalCommit(cfg *Config, info *GroupInfo, leaf LeafTemplate, o ExternalO
 	if err != nil {
 		return nil, nil, err
 	}
-	co := CommitOptions{Leaf: &leaf, Framing: o.Framing, Own: o.Own, WantGroupInfo: true, GroupInfoTree: o.GroupInfoTree,
-		WelcomeTree: o.WelcomeTree, OmitOwnWelcome: o.OmitOwnWelcome,
+	co := CommitOptions{Leaf: &leaf, Framing: o.Framing, WantGroupInfo: true, GroupInfoTree: o.GroupInfoTree,
 		Proposals: []Proposal{{Type: ProposalExternalInit, KEMOutput: kemOutput}}}
 	if o.Remove != nil {
 		co.Proposals = append(co.Proposals, Proposal{Type: ProposalRemove, Remove: *o.Remove})

@@ -487,7 +487,7 @@ func TestNegativeExternalCommit(t *testing.T) {
 			}
 		}
 		bob, nobody := LeafIndex(1), LeafIndex(3)
-		declined("dave", ExternalOptions{Own: newMembers(t, w.cfg, X25519AES128, "own", 1)}, ErrProposal, "type 0x0001 in an external commit")
+		declined("dave", ExternalOptions{Proposals: adds(newMember(t, w.cfg, X25519AES128, "own"))}, ErrProposal, "type 0x0001 in an external commit")
 		declined("dave", ExternalOptions{Proposals: []Proposal{{Type: ProposalGroupContextExtensions}}}, ErrProposal, "type 0x0007")
 		declined("dave", ExternalOptions{Remove: &nobody}, ErrProposal, "blank leaf 3")
 		declined("mallory", ExternalOptions{}, ErrCredential, "mallory")

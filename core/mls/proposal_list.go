@@ -253,10 +253,6 @@ func (r *listRules) external(p *ResolvedProposal) error {
 	switch t {
 	case ProposalExternalInit, ProposalRemove, ProposalPSK, ProposalSelfRemove, ProposalAppDataUpdate, ProposalAppEphemeral:
 		return nil
-	case ProposalAdd:
-		if r.cfg.AllowExternalAdds {
-			return nil
-		}
 	}
 	return badProposal("RFC 9420 §12.2", "proposal type %#04x in an external commit", t)
 }
