@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"sync"
 	"time"
 
@@ -39,13 +40,18 @@ type Config struct {
 	KeyPeers KeyPeers
 	// KeyMaterial serves the key packages of our own users.
 	KeyMaterial mimi.KeyMaterial
+	// Evidence reads a reported message; nil: no report's messages are checked.
+	Evidence Evidence
+	// Assets fetches files for peers; nil: none are fetched.
+	Assets http.RoundTripper
 	// MLS is how groups are followed; its Components are room.Components.
 	MLS *mls.Config
 	Now func() time.Time
 	Log *slog.Logger
 }
 
-// Hub is the hub role of a provider: [mimi.Hub] and, for the keys of its users and those of others by way of it, [mimi.KeyMaterial].
+// Hub is the hub role of a provider: [mimi.Hub], [mimi.Abuse], [mimi.Assets] and, for the keys of its users and those of others by way of
+// it, [mimi.KeyMaterial].
 // Its methods may be called from several goroutines.
 type Hub struct {
 	Config
@@ -58,6 +64,8 @@ type Hub struct {
 var (
 	_ mimi.Hub         = (*Hub)(nil)
 	_ mimi.KeyMaterial = (*Hub)(nil)
+	_ mimi.Abuse       = (*Hub)(nil)
+	_ mimi.Assets      = (*Hub)(nil)
 )
 
 // New returns a hub. It tells nobody what stands in the outboxes from before until Start.
@@ -87,15 +95,9 @@ func (h *Hub) Start(ctx context.Context) error {
 // Close ends what the hub does by itself, and waits for it.
 func (h *Hub) Close() { h.outbox.Close() }
 
-// codec is a response that can be kept.
-type codec interface {
-	mls.Marshaler
-	mls.Unmarshaler
-}
-
 // answer gives a repeated request its first answer, whatever has happened since (design §5 rule v); to any other, decide makes
 // it. Refusals are answers too: what was refused once must not be taken when a late copy of it comes.
-func (h *Hub) answer(ctx context.Context, from uri.Provider, room uri.Room, request mls.Marshaler, resp codec, decide func(context.Context, *hosted) error) error {
+func (h *Hub) answer(ctx context.Context, from uri.Provider, room uri.Room, request mls.Marshaler, resp mimi.Codec, decide func(context.Context, *hosted) error) error {
 	hash := sha256.New()
 	for _, part := range []string{from.String(), room.String(), fmt.Sprintf("%T", request)} {
 		hash.Write([]byte(part))

@@ -85,3 +85,10 @@ func (e retryError) Unwrap() error { return e.error }
 func RetryAfter(after time.Duration, err error) error {
 	return retryError{fmt.Errorf("%w (again in %v)", err, after), after}
 }
+
+// RetryTime returns what RetryAfter added to an error, and whether it did.
+func RetryTime(err error) (time.Duration, bool) {
+	var r retryError
+	ok := errors.As(err, &r)
+	return r.after, ok
+}

@@ -2,7 +2,6 @@ package mimi
 
 import (
 	"context"
-	"errors"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -107,9 +106,8 @@ func (q *Queues[K]) done(key K, run *queue) bool {
 // backoff is the pause after so many failures before this one, a little different for each queue, so that they do not all
 // come back at once.
 func backoff(failures int, err error) time.Duration {
-	var r retryError
-	if errors.As(err, &r) {
-		return r.after
+	if after, ok := RetryTime(err); ok {
+		return after
 	}
 	d := min(firstRetry<<min(failures, 20), longestRetry)
 	return d*3/4 + rand.N(d/2)

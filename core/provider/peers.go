@@ -19,6 +19,10 @@ type Endpoints struct {
 	Hub         mimi.Hub
 	Follower    mimi.Follower
 	KeyMaterial mimi.KeyMaterial
+	Consent     mimi.Consent
+	Identifiers mimi.Identifiers
+	Abuse       mimi.Abuse
+	Assets      mimi.Assets
 }
 
 // Peers finds providers' endpoints by their domain. Its methods may be called from several goroutines.
@@ -40,6 +44,13 @@ func (p *Peers) Add(peer uri.Provider, e Endpoints) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.known[peer] = e
+}
+
+// Remove makes a provider unknown.
+func (p *Peers) Remove(peer uri.Provider) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.known, peer)
 }
 
 func (p *Peers) endpoints(peer uri.Provider) (Endpoints, bool, error) {
@@ -69,4 +80,28 @@ func (p *Peers) Follower(of uri.Provider) (follower mimi.Follower, joins bool, e
 func (p *Peers) KeyMaterial(by uri.Provider) (mimi.KeyMaterial, error) {
 	e, _, err := p.endpoints(by)
 	return e.KeyMaterial, err
+}
+
+// Consent returns a provider as who keeps the consent of its users; it is called outside of units. The error wraps ErrNoPeer.
+func (p *Peers) Consent(of uri.Provider) (mimi.Consent, error) {
+	e, _, err := p.endpoints(of)
+	return e.Consent, err
+}
+
+// Identifiers returns where a provider's users are searched for; it is called outside of units. The error wraps ErrNoPeer.
+func (p *Peers) Identifiers(of uri.Provider) (mimi.Identifiers, error) {
+	e, _, err := p.endpoints(of)
+	return e.Identifiers, err
+}
+
+// Abuse returns where abuse in rooms of a provider is reported; it is called outside of units. The error wraps ErrNoPeer.
+func (p *Peers) Abuse(at uri.Provider) (mimi.Abuse, error) {
+	e, _, err := p.endpoints(at)
+	return e.Abuse, err
+}
+
+// Assets returns a provider as who fetches files for others; it is called outside of units. The error wraps ErrNoPeer.
+func (p *Peers) Assets(by uri.Provider) (mimi.Assets, error) {
+	e, _, err := p.endpoints(by)
+	return e.Assets, err
 }

@@ -10,8 +10,8 @@ import (
 
 type keyMaterial = mimi.KeyMaterial
 
-// endpoint is told apart by its number.
-type endpoint struct {
+// numbered is told apart by its number.
+type numbered struct {
 	mimi.Hub
 	mimi.Follower
 	keyMaterial
@@ -29,7 +29,7 @@ func TestPeers(t *testing.T) {
 	}
 	p := NewPeers(list[0])
 	for i := range 2 {
-		e := endpoint{number: i}
+		e := numbered{number: i}
 		p.Add(list[i], Endpoints{Hub: e, Follower: e, KeyMaterial: e})
 	}
 	for i, peer := range list {
@@ -47,7 +47,7 @@ func TestPeers(t *testing.T) {
 		if err := errors.Join(err1, err2, err3); err != nil {
 			t.Fatal(err)
 		}
-		if hub.(endpoint).number != i || follower.(endpoint).number != i || keys.(endpoint).number != i {
+		if hub.(numbered).number != i || follower.(numbered).number != i || keys.(numbered).number != i {
 			t.Errorf("%v: another's endpoints", peer)
 		}
 		if hubJoins != (i == 0) || followerJoins != (i == 0) {
