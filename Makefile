@@ -8,7 +8,7 @@
 #
 # How tests use real servers: they call functions of core/adapter/adaptertest/servers (Synapse, Prosody, and the foreign
 # clients Nio and Slix). Where the tool is not installed, such a test skips and says what is missing; where
-# MIMIGATE_TEST_REQUIRE names the tool (a list of: synapse prosody clients ts-mls; or: all) it fails instead. `make test`
+# MIMIGATE_TEST_REQUIRE names the tool (a list of: synapse prosody postgresql clients ts-mls; or: all) it fails instead. `make test`
 # sets it to what the set-up has installed, .ci/run to all. With `go test -short` (the race pass) no real server is
 # started. No build tag is involved; `goolm` is on because mautrix needs it.
 #

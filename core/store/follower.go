@@ -35,7 +35,7 @@ func (s *Store) InboxRooms(ctx context.Context) ([]uri.Room, error) {
 }
 
 // roomsOf reads a column of rooms.
-func (s *Store) roomsOf(ctx context.Context, query string) ([]uri.Room, error) {
+func (s *Store) roomsOf(ctx context.Context, query string, args ...any) ([]uri.Room, error) {
 	var list []uri.Room
 	err := s.query(ctx, func(scan func(...any) error) error {
 		var text string
@@ -45,6 +45,6 @@ func (s *Store) roomsOf(ctx context.Context, query string) ([]uri.Room, error) {
 		room, err := uri.ParseRoom(text)
 		list = append(list, room)
 		return err
-	}, query)
+	}, query, args...)
 	return list, err
 }

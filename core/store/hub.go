@@ -22,7 +22,7 @@ func (s *Store) OwnRoom(ctx context.Context, room uri.Room) (fence int64, err er
 	err = s.Do(ctx, func(ctx context.Context) error {
 		var owner string
 		found, err := s.get(ctx, []any{&owner, &fence}, `SELECT owner, fence FROM room_owner WHERE room = $1`, room.String())
-		if err != nil || found && owner == s.instance {
+		if err != nil || found && owner == s.db.Owner() {
 			return err
 		}
 		fence, err = s.ClaimRoom(ctx, room)

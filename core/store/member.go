@@ -233,5 +233,6 @@ func (s *Store) SetStale(ctx context.Context, room uri.Room, stale bool) error {
 
 // UnfinishedRooms implements member.Stale.
 func (s *Store) UnfinishedRooms(ctx context.Context) ([]uri.Room, error) {
-	return s.roomsOf(ctx, `SELECT room FROM member_outgoing UNION SELECT room FROM member_request UNION SELECT room FROM member_commit`)
+	return s.roomsOf(ctx, `SELECT room FROM member_outgoing UNION SELECT room FROM member_request
+		UNION SELECT room FROM member_commit UNION SELECT room FROM member_stale`)
 }

@@ -13,7 +13,7 @@ func (s *Store) ClaimRoom(ctx context.Context, room uri.Room) (fence int64, err 
 	err = s.Do(ctx, func(ctx context.Context) error {
 		_, err := s.get(ctx, []any{&fence}, `INSERT INTO room_owner (room, owner, fence) VALUES ($1, $2, 1)
 			ON CONFLICT (room) DO UPDATE SET owner = excluded.owner, fence = room_owner.fence + 1 RETURNING fence`,
-			room.String(), s.instance)
+			room.String(), s.db.Owner())
 		return err
 	})
 	return fence, err
@@ -28,7 +28,7 @@ func (s *Store) CheckRoom(ctx context.Context, room uri.Room, fence int64) error
 	if err != nil {
 		return err
 	}
-	if !found || owner != s.instance || now != fence {
+	if !found || owner != s.db.Owner() || now != fence {
 		return fmt.Errorf("%w: number %d, now %d", ErrFenced, fence, now)
 	}
 	return nil

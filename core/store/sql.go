@@ -11,12 +11,6 @@ import (
 // known to both. Columns are BIGINT (also for times, in Unix milliseconds, and for truth values, 0 or 1), TEXT or BYTEA.
 // An argument that is a nil []byte is NULL.
 
-// control runs a statement of the writer's own connection that no context may interrupt: SQLite rolls back the whole
-// transaction when a statement in it is interrupted, and that is other people's work too.
-func (s *Store) control(query string, args ...any) (sql.Result, error) {
-	return s.conn.ExecContext(context.Background(), query, args...)
-}
-
 // exec runs a statement and returns how many rows it changed: in ctx's unit, or else in one of its own.
 func (s *Store) exec(ctx context.Context, query string, args ...any) (int64, error) {
 	if u := s.unit(ctx); u != nil {
@@ -33,10 +27,9 @@ func (s *Store) exec(ctx context.Context, query string, args ...any) (int64, err
 
 // query calls each for every row of a query: in ctx's unit, or else on what was committed last. each must not use the store.
 func (s *Store) query(ctx context.Context, each func(scan func(dest ...any) error) error, query string, args ...any) error {
-	query = s.dialect.rewrite(query)
 	u := s.unit(ctx)
 	if u == nil {
-		rows, err := s.readers.QueryContext(ctx, query, args...)
+		rows, err := s.db.Read(ctx, query, args...)
 		if err != nil {
 			return s.readError(err)
 		}
@@ -49,7 +42,7 @@ func (s *Store) query(ctx context.Context, each func(scan func(dest ...any) erro
 	if err := u.ready(ctx); err != nil {
 		return err
 	}
-	rows, err := s.conn.QueryContext(context.Background(), query, args...)
+	rows, err := s.db.Query(query, args...)
 	if err != nil {
 		return u.fail(err)
 	}
@@ -91,7 +84,7 @@ func (s *Store) readError(err error) error {
 	case <-s.closing:
 		return ErrClosed
 	default:
-		return fmt.Errorf("store: %w", err)
+		return fmt.Errorf("store: %w", s.db.Classify(err))
 	}
 }
 
@@ -114,7 +107,8 @@ func (u *unit) ready(ctx context.Context) error {
 
 // fail records an error of a statement: the unit, or the part of it, cannot be kept.
 func (u *unit) fail(err error) error {
-	u.failed = fmt.Errorf("store: %w", err)
+	u.failed = fmt.Errorf("store: %w", u.store.db.Classify(err))
+	u.store.note(u.failed)
 	return u.failed
 }
 
@@ -122,7 +116,7 @@ func (u *unit) exec(ctx context.Context, query string, args ...any) (int64, erro
 	if err := u.ready(ctx); err != nil {
 		return 0, err
 	}
-	res, err := u.store.control(u.store.dialect.rewrite(query), args...)
+	res, err := u.store.db.Exec(query, args...)
 	if err != nil {
 		return 0, u.fail(err)
 	}

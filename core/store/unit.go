@@ -133,7 +133,7 @@ func (u *unit) part(ctx context.Context, fn func(context.Context) error) error {
 	}
 	if err == nil {
 		// Not u.exec: it would refuse after ctx has ended, and fn has done its work.
-		_, err = u.store.control("RELEASE part")
+		_, err = u.store.db.Exec("RELEASE part")
 	}
 	kept = err == nil
 	return err
@@ -141,7 +141,7 @@ func (u *unit) part(ctx context.Context, fn func(context.Context) error) error {
 
 // undo rolls back to the innermost savepoint, and memory with it.
 func (u *unit) undo(commits, rollbacks int) {
-	if _, err := u.store.control("ROLLBACK TO part; RELEASE part"); err != nil {
+	if _, err := u.store.db.Exec("ROLLBACK TO part; RELEASE part"); err != nil {
 		// After some errors (disk full, I/O) SQLite has rolled back the whole transaction by itself.
 		u.store.broken = errors.Join(u.failed, err)
 	}
@@ -169,8 +169,12 @@ func (s *Store) write() {
 			s.batch(u)
 			idle.Reset(idleAfter)
 		case <-idle.C:
-			if err := s.checkpoint(); err != nil {
+			if err := s.db.Idle(); err != nil {
 				s.log.Warn("store: the write-ahead log could not be emptied", "error", err)
+			}
+			if s.Health() != nil {
+				s.try()
+				idle.Reset(idleAfter)
 			}
 		case <-s.closing:
 			return
@@ -220,9 +224,10 @@ func (s *Store) begin() error {
 	if s.open {
 		return nil
 	}
-	if _, err := s.control(s.dialect.begin); err != nil {
-		_, _ = s.control("ROLLBACK") // whatever state the connection was in, the next unit finds a clean one
-		return fmt.Errorf("store: begin: %w", err)
+	if err := s.db.Begin(); err != nil {
+		err = fmt.Errorf("store: begin: %w", err)
+		s.note(err)
+		return err
 	}
 	s.open = true
 	return nil
@@ -235,16 +240,24 @@ func (s *Store) end(keep bool) error {
 	}
 	err := s.broken
 	s.open, s.broken = false, nil
-	if err == nil && keep {
-		if _, err = s.control("COMMIT"); err == nil {
-			s.dirty = true
-			return nil
-		}
+	if err != nil || !keep {
+		s.db.Rollback()
+	} else if err = s.db.Commit(); err == nil {
+		s.well()
 	}
-	// It fails where the database has rolled back by itself, which is as good.
-	_, _ = s.control("ROLLBACK")
 	if err != nil {
 		err = fmt.Errorf("store: not committed: %w", err)
+		s.note(err)
 	}
 	return err
+}
+
+// try writes a little, to see whether a database that failed is well again: who asks Health need not wait for the next unit.
+func (s *Store) try() {
+	if s.begin() != nil {
+		return
+	}
+	_, err := s.db.Exec(`UPDATE setting SET value = value WHERE name = $1`, settingDomain)
+	s.broken = err
+	_ = s.end(true) // noted
 }
