@@ -15,8 +15,8 @@ import (
 )
 
 func configCommand(p *program) *cobra.Command {
-	c := &cobra.Command{Use: "config", Short: "Check the configuration, or print an example"}
-	c.AddCommand(configCheckCommand(p), configExampleCommand(p))
+	c := &cobra.Command{Use: "config", Short: "Check the configuration, print an example, or export what was made by command"}
+	c.AddCommand(configCheckCommand(p), configExampleCommand(p), configExportCommand(p))
 	return c
 }
 
@@ -31,6 +31,29 @@ func configExampleCommand(p *program) *cobra.Command {
 			return err
 		},
 	}
+}
+
+func configExportCommand(p *program) *cobra.Command {
+	c := &cobra.Command{
+		Use: "export", Short: "Print the rooms and bindings that were made by command, as lines for the configuration",
+		Long: "Print the rooms and bindings that were made by command (mimigate room, or in a chat), as they would stand in the configuration.\n" +
+			"They live in the store and need not stand in the file; a reload never deletes them.",
+		Args: arguments(cobra.NoArgs),
+	}
+	asJSON := jsonFlag(c)
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		return p.ask(c.Context(), func(ctx context.Context, client *gateway.Client) error {
+			text, err := client.Export(ctx)
+			if err != nil {
+				return err
+			}
+			return show(c.OutOrStdout(), *asJSON, text, func(out io.Writer, text string) error {
+				_, err := io.WriteString(out, text)
+				return err
+			})
+		})
+	}
+	return c
 }
 
 func configCheckCommand(p *program) *cobra.Command {

@@ -165,7 +165,7 @@ func (d *demo) start(ctx context.Context, drivers gateway.Drivers, log *slog.Log
 	for _, g := range d.gateways {
 		d.running.Go(func() { d.ended <- g.Run(ctx) })
 	}
-	return d.gateways["south"].Bind(ctx, demoRoom, "pub/snug")
+	return d.gateways["south"].Bind(ctx, demoRoom, "pub/snug", config.Both)
 }
 
 // close ends the gateways and forgets everything.

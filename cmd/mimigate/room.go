@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -17,8 +18,9 @@ import (
 )
 
 func roomCommand(p *program) *cobra.Command {
-	c := &cobra.Command{Use: "room", Short: "Find chats to bind, list rooms, and test them"}
-	c.AddCommand(roomDiscoverCommand(p), roomListCommand(p), roomTestCommand(p))
+	c := &cobra.Command{Use: "room", Short: "Find chats to bind; list, show, test, make and change rooms"}
+	c.AddCommand(roomDiscoverCommand(p), roomListCommand(p), roomShowCommand(p), roomTestCommand(p), roomCreateCommand(p),
+		roomPolicyCommand(p), roomBindCommand(p), roomUnbindCommand(p), roomInviteCommand(p), roomRemoveCommand(p))
 	return c
 }
 
@@ -107,27 +109,71 @@ func about(l gateway.Listing) string {
 	return text
 }
 
+// roomLine is a room in a list.
+type roomLine struct {
+	gateway.RoomStatus
+	Policy  string `json:",omitempty"`
+	Managed string `json:",omitempty"` // its place in the configuration
+}
+
 func roomListCommand(p *program) *cobra.Command {
-	return &cobra.Command{
-		Use: "list", Short: "List the rooms of the configuration with their chats", Args: arguments(cobra.NoArgs),
-		RunE: func(c *cobra.Command, _ []string) error {
-			cfg, err := p.load()
-			if err != nil {
-				return err
-			}
-			out := c.OutOrStdout()
-			if len(cfg.Rooms) == 0 {
-				fmt.Fprintf(out, "No rooms in %s. \"mimigate room discover\" lists the chats that could be bound.\n", cfg.File)
-			}
-			for _, r := range cfg.Rooms {
-				fmt.Fprintf(out, "%s  %s (policy %s; managed by %s)\n", r.ID, r.Name, r.Policy, r.At)
-				for _, b := range r.Bind {
-					fmt.Fprintf(out, "  %s  %s\n", b.Chat, b.Direction)
+	c := &cobra.Command{
+		Use: "list", Short: "List the rooms with their chats: of the configuration, and where the gateway runs also those made by command",
+		Args: arguments(cobra.NoArgs),
+	}
+	asJSON := jsonFlag(c)
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		cfg, err := p.load()
+		if err != nil {
+			return err
+		}
+		lines := configured(cfg)
+		err = p.askAt(c.Context(), cfg.Provider.Store, func(ctx context.Context, client *gateway.Client) error {
+			s, err := client.Status(ctx)
+			for _, r := range s.Rooms {
+				if i := slices.IndexFunc(lines, func(l roomLine) bool { return strings.HasSuffix(r.Room, "/r/"+l.Room) }); i >= 0 {
+					lines[i].RoomStatus = r
+				} else {
+					lines = append(lines, roomLine{RoomStatus: r})
 				}
 			}
-			return nil
-		},
+			return err
+		})
+		if err != nil && !errors.Is(err, gateway.ErrNotRunning) {
+			return err
+		}
+		return show(c.OutOrStdout(), *asJSON, lines, func(out io.Writer, lines []roomLine) error { return printRooms(out, cfg, lines) })
 	}
+	return c
+}
+
+// configured returns the rooms of the configuration, as far as that says.
+func configured(cfg *config.Config) (lines []roomLine) {
+	for _, r := range cfg.Rooms {
+		l := roomLine{RoomStatus: gateway.RoomStatus{Room: r.ID, Name: r.Name}, Policy: r.Policy, Managed: r.At.String()}
+		for _, b := range r.Bind {
+			l.Bindings = append(l.Bindings, gateway.BindingStatus{Chat: b.Chat.String(), Direction: b.Direction})
+		}
+		lines = append(lines, l)
+	}
+	return lines
+}
+
+func printRooms(out io.Writer, cfg *config.Config, lines []roomLine) error {
+	if len(lines) == 0 {
+		fmt.Fprintf(out, "No rooms in %s. \"mimigate room discover\" lists the chats that could be bound.\n", cfg.File)
+	}
+	for _, l := range lines {
+		about := "made by command"
+		if l.Managed != "" {
+			about = fmt.Sprintf("policy %s; managed by %s", l.Policy, l.Managed)
+		}
+		fmt.Fprintf(out, "%s  %s (%s)\n", l.Room, l.Name, about)
+		for _, b := range l.Bindings {
+			fmt.Fprintf(out, "  %s  %s\n", b.Chat, b.Direction)
+		}
+	}
+	return nil
 }
 
 func roomTestCommand(p *program) *cobra.Command {

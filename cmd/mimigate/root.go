@@ -1,8 +1,11 @@
 package main
 
 import (
+	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"time"
 
@@ -43,7 +46,7 @@ func rootCommand(p *program) *cobra.Command {
 	root.SetHelpCommand(&cobra.Command{Hidden: true, Use: "no-help-command"})
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usage(c, err) })
 	root.PersistentFlags().StringVarP(&p.config, "config", "c", "", "configuration `file` (default: $MIMIGATE_CONFIG, ./config.yaml, /etc/mimigate/config.yaml)")
-	root.AddCommand(serveCommand(p), demoCommand(), statusCommand(p), configCommand(p), accountCommand(p), roomCommand(p), versionCommand())
+	root.AddCommand(serveCommand(p), demoCommand(), statusCommand(p), reloadCommand(p), configCommand(p), accountCommand(p), roomCommand(p), versionCommand())
 	for _, c := range append(root.Commands(), root) {
 		group(c)
 	}
@@ -99,8 +102,42 @@ func (p *program) load() (*config.Config, error) {
 
 // gateway returns the options of the gateway of a configuration.
 func (p *program) gateway(c *config.Config, log *slog.Logger) gateway.Options {
-	return gateway.Options{Config: c, Drivers: p.drivers, Log: log}
+	return gateway.Options{Config: c, Drivers: p.drivers, Log: log, Load: p.load}
 }
+
+// ask loads the configuration and calls f with how to ask the gateway that runs on its store.
+func (p *program) ask(ctx context.Context, f func(ctx context.Context, client *gateway.Client) error) error {
+	cfg, err := p.load()
+	if err != nil {
+		return err
+	}
+	return p.askAt(ctx, cfg.Provider.Store, f)
+}
+
+// askAt calls f with how to ask the gateway that runs on a store.
+func (p *program) askAt(ctx context.Context, store string, f func(ctx context.Context, client *gateway.Client) error) error {
+	client, err := gateway.Dial(ctx, store)
+	if errors.Is(err, gateway.ErrNotRunning) {
+		return &exitError{exitNotRunning, err}
+	}
+	if err != nil {
+		return err
+	}
+	return errors.Join(f(ctx, client), client.Close())
+}
+
+// show writes an answer: as JSON where that is asked for, and otherwise as text says.
+func show[T any](out io.Writer, asJSON bool, v T, text func(io.Writer, T) error) error {
+	if !asJSON {
+		return text(out, v)
+	}
+	e := json.NewEncoder(out)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}
+
+// jsonFlag adds --json to a command.
+func jsonFlag(c *cobra.Command) *bool { return c.Flags().Bool("json", false, "as JSON, for programs") }
 
 // since returns how long ago something was, in words.
 func since(t time.Time) string {

@@ -14,7 +14,7 @@ func serveCommand(p *program) *cobra.Command {
 	var level slog.Level
 	c := &cobra.Command{
 		Use: "serve", Short: "Run the gateway",
-		Long: "Run the gateway until it is interrupted (SIGINT, SIGTERM). An account, room or chat that does not work is told in the log and by\n" +
+		Long: "Run the gateway until it is interrupted (SIGINT, SIGTERM). SIGHUP lets it read its configuration again, as \"mimigate reload\" does.\nAn account, room or chat that does not work is told in the log and by\n" +
 			"\"mimigate status\"; everything else runs. Only one gateway runs on a store.",
 		Args: arguments(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -29,6 +29,7 @@ func serveCommand(p *program) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			defer reloadOnHangup(c.Context(), g)()
 			return g.Run(c.Context())
 		},
 	}

@@ -1,8 +1,7 @@
 package main
 
 import (
-	"encoding/json"
-	"errors"
+	"context"
 	"fmt"
 	"io"
 	"text/tabwriter"
@@ -13,35 +12,20 @@ import (
 )
 
 func statusCommand(p *program) *cobra.Command {
-	var asJSON bool
 	c := &cobra.Command{
 		Use: "status", Short: "Say how the running gateway does: accounts, rooms, chats and what waits",
 		Args: arguments(cobra.NoArgs),
-		RunE: func(c *cobra.Command, _ []string) error {
-			cfg, err := p.load()
-			if err != nil {
-				return err
-			}
-			client, err := gateway.Dial(c.Context(), cfg.Provider.Store)
-			if errors.Is(err, gateway.ErrNotRunning) {
-				return &exitError{exitNotRunning, err}
-			} else if err != nil {
-				return err
-			}
-			defer client.Close()
-			s, err := client.Status(c.Context())
-			if err != nil {
-				return err
-			}
-			if asJSON {
-				e := json.NewEncoder(c.OutOrStdout())
-				e.SetIndent("", "  ")
-				return e.Encode(s)
-			}
-			return printStatus(c.OutOrStdout(), s)
-		},
 	}
-	c.Flags().BoolVar(&asJSON, "json", false, "as JSON")
+	asJSON := jsonFlag(c)
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		return p.ask(c.Context(), func(ctx context.Context, client *gateway.Client) error {
+			s, err := client.Status(ctx)
+			if err != nil {
+				return err
+			}
+			return show(c.OutOrStdout(), *asJSON, s, printStatus)
+		})
+	}
 	return c
 }
 

@@ -18,6 +18,16 @@ import (
 // ids are words of our own: parts of addresses, directories and keys.
 var idForm = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,63}$`)
 
+const idRule = "an id has 1 to 64 of a-z, 0-9, dot, dash and underscore, and begins with a letter or digit"
+
+// CheckID says what is wrong with an id of an account, room, policy or peer; nil: nothing.
+func CheckID(id string) error {
+	if !idForm.MatchString(id) {
+		return fmt.Errorf("%q: %s", id, idRule)
+	}
+	return nil
+}
+
 // languageForm is the shape of a language tag (RFC 5646 §2.1); which languages there are, the notices know.
 var languageForm = regexp.MustCompile(`^[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*$`)
 
@@ -119,8 +129,8 @@ func (d *decoder) checkIDs(c *Config) {
 			switch before, twice := first[id]; {
 			case id == "":
 				d.wrong(path, "each of %s needs an id: a name of your own", list.name)
-			case !idForm.MatchString(id):
-				d.wrong(path+".id", "%q: an id has 1 to 64 of a-z, 0-9, dot, dash and underscore, and begins with a letter or digit", id)
+			case CheckID(id) != nil:
+				d.wrong(path+".id", "%v", CheckID(id))
 			case twice:
 				d.wrong(path+".id", "%q is the id of another one, at %s", id, d.keys[before])
 			default:

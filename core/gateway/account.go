@@ -31,6 +31,9 @@ type account struct {
 	log     *slog.Logger
 	again   chan struct{} // holds one: run at once, somebody has acted
 
+	stop func()        // ends its run; nil: it was not launched
+	done chan struct{} // closed when nothing of it runs any more
+
 	mu      sync.Mutex
 	status  adapter.Status
 	since   time.Time
@@ -87,6 +90,37 @@ func contain(err *error, log *slog.Logger) {
 		log.Error("a mistake in the program", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 		*err = fmt.Errorf("a mistake in the program: %v", p)
 	}
+}
+
+// launch runs the account in a goroutine of its own, until ctx ends or it is landed.
+func (a *account) launch(ctx context.Context, sink adapter.Sink) {
+	ctx, a.stop = context.WithCancel(ctx)
+	a.done = make(chan struct{})
+	go func() {
+		defer close(a.done)
+		a.run(ctx, sink)
+	}()
+}
+
+// land ends the account's run, and waits for it.
+func (a *account) land() {
+	if a.stop != nil {
+		a.stop()
+		<-a.done
+	}
+}
+
+// unbound is what is to be done about chats that are not bound, which changes without the adapter.
+func (a *account) unbound() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.config.Unbound
+}
+
+func (a *account) setUnbound(word string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.config.Unbound = word
 }
 
 // run runs the adapter until ctx ends. It returns when nothing of the adapter runs any more.

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"mimigate/core/config"
@@ -59,7 +60,7 @@ func (c *Client) Status(ctx context.Context) (s Status, err error) {
 
 // Connected implements Inspector. An account that waits for somebody to act is tried again at once.
 func (c *Client) Connected(ctx context.Context, account string) error {
-	return c.ask(ctx, http.MethodPost, "/connected", url.Values{"account": {account}}, &struct{}{})
+	return c.ask(ctx, http.MethodPost, "/connected", url.Values{"account": {account}}, nil)
 }
 
 // Conversations implements Inspector.
@@ -70,6 +71,51 @@ func (c *Client) Conversations(ctx context.Context, account string) (list []List
 // Open implements Inspector.
 func (c *Client) Open(ctx context.Context, chat config.Chat) (o Opened, err error) {
 	return o, c.ask(ctx, http.MethodPost, "/open", url.Values{"account": {chat.Account}, "chat": {chat.ID}}, &o)
+}
+
+// Reload lets the gateway apply its configuration anew; see Gateway.Reload.
+func (c *Client) Reload(ctx context.Context) (d Changes, err error) {
+	return d, c.ask(ctx, http.MethodPost, "/reload", nil, &d)
+}
+
+// Export returns what was made by command; see Gateway.Export.
+func (c *Client) Export(ctx context.Context) (text string, err error) {
+	return text, c.ask(ctx, http.MethodGet, "/export", nil, &text)
+}
+
+// Room returns what is known of a room; see Gateway.Room.
+func (c *Client) Room(ctx context.Context, name string) (d RoomDetail, err error) {
+	return d, c.ask(ctx, http.MethodGet, "/room", url.Values{"room": {name}}, &d)
+}
+
+// CreateRoom makes a room and returns its address; see Gateway.CreateRoom.
+func (c *Client) CreateRoom(ctx context.Context, id, name, policy string) (address string, err error) {
+	return address, c.ask(ctx, http.MethodPost, "/room", url.Values{"room": {id}, "name": {name}, "policy": {policy}}, &address)
+}
+
+// SetPolicy gives a room another policy; see Gateway.SetPolicy.
+func (c *Client) SetPolicy(ctx context.Context, room, policy string) error {
+	return c.ask(ctx, http.MethodPost, "/policy", url.Values{"room": {room}, "policy": {policy}}, nil)
+}
+
+// Bind binds a chat to a room; see Gateway.Bind.
+func (c *Client) Bind(ctx context.Context, room, chat, direction string) error {
+	return c.ask(ctx, http.MethodPost, "/bind", url.Values{"room": {room}, "chat": {chat}, "direction": {direction}}, nil)
+}
+
+// Unbind ends a binding; see Gateway.Unbind.
+func (c *Client) Unbind(ctx context.Context, chat string) error {
+	return c.ask(ctx, http.MethodPost, "/unbind", url.Values{"chat": {chat}}, nil)
+}
+
+// Invite makes somebody a participant of a room; see Gateway.Invite.
+func (c *Client) Invite(ctx context.Context, room, user string) error {
+	return c.ask(ctx, http.MethodPost, "/invite", url.Values{"room": {room}, "user": {user}}, nil)
+}
+
+// Remove removes somebody from a room; see Gateway.Remove.
+func (c *Client) Remove(ctx context.Context, room, user string) error {
+	return c.ask(ctx, http.MethodPost, "/remove", url.Values{"room": {room}, "user": {user}}, nil)
 }
 
 // Close implements Inspector.
@@ -92,8 +138,13 @@ func (c *Client) ask(ctx context.Context, method, path string, q url.Values, int
 	if err != nil {
 		return fmt.Errorf("asking the gateway: %w", err)
 	}
-	if resp.StatusCode != http.StatusOK {
+	switch {
+	case resp.StatusCode == http.StatusUnprocessableEntity:
+		return fmt.Errorf("%w%s", ErrConfig, strings.TrimPrefix(string(trimLine(body)), ErrConfig.Error()))
+	case resp.StatusCode != http.StatusOK:
 		return errors.New(string(trimLine(body)))
+	case into == nil:
+		return nil
 	}
 	if err := json.Unmarshal(body, into); err != nil {
 		return fmt.Errorf("the gateway's answer: %w", err)

@@ -56,39 +56,66 @@ func (c *control) close() {
 	<-c.done
 }
 
+// request is one question to the gateway, whose answer is encoded as JSON.
+type request = func(context.Context, url.Values) (any, error)
+
 func (g *Gateway) handler() http.Handler {
 	mux := http.NewServeMux()
-	answer(mux, "GET /status", func(ctx context.Context, _ url.Values) (any, error) { return g.Status(ctx) })
-	answer(mux, "POST /connected", func(ctx context.Context, q url.Values) (any, error) {
-		a, err := g.account(q.Get("account"))
-		if err != nil {
-			return nil, err
-		}
-		a.retry()
-		return struct{}{}, a.connected(ctx)
-	})
-	answer(mux, "GET /conversations", func(ctx context.Context, q url.Values) (any, error) {
-		a, err := g.account(q.Get("account"))
-		if err != nil {
-			return nil, err
-		}
-		return a.conversations(ctx)
-	})
-	answer(mux, "POST /open", func(ctx context.Context, q url.Values) (any, error) {
-		a, err := g.account(q.Get("account"))
-		if err != nil {
-			return nil, err
-		}
-		return a.open(ctx, config.Chat{Account: q.Get("account"), ID: q.Get("chat")})
-	})
+	for pattern, ask := range map[string]request{
+		"GET /status": func(ctx context.Context, _ url.Values) (any, error) { return g.Status(ctx) },
+		"POST /connected": g.ofAccount(func(ctx context.Context, a *account, _ url.Values) (any, error) {
+			a.retry()
+			return nil, a.connected(ctx)
+		}),
+		"GET /conversations": g.ofAccount(func(ctx context.Context, a *account, _ url.Values) (any, error) { return a.conversations(ctx) }),
+		"POST /open": g.ofAccount(func(ctx context.Context, a *account, q url.Values) (any, error) {
+			return a.open(ctx, config.Chat{Account: q.Get("account"), ID: q.Get("chat")})
+		}),
+		"POST /reload": func(ctx context.Context, _ url.Values) (any, error) { return g.Reload(ctx) },
+		"GET /export":  func(ctx context.Context, _ url.Values) (any, error) { return g.Export(ctx) },
+		"GET /room":    func(ctx context.Context, q url.Values) (any, error) { return g.Room(ctx, q.Get("room")) },
+		"POST /room": func(ctx context.Context, q url.Values) (any, error) {
+			return g.CreateRoom(ctx, q.Get("room"), q.Get("name"), q.Get("policy"))
+		},
+		"POST /policy": func(ctx context.Context, q url.Values) (any, error) {
+			return nil, g.SetPolicy(ctx, q.Get("room"), q.Get("policy"))
+		},
+		"POST /bind": func(ctx context.Context, q url.Values) (any, error) {
+			return nil, g.Bind(ctx, q.Get("room"), q.Get("chat"), q.Get("direction"))
+		},
+		"POST /unbind": func(ctx context.Context, q url.Values) (any, error) { return nil, g.Unbind(ctx, q.Get("chat")) },
+		"POST /invite": func(ctx context.Context, q url.Values) (any, error) {
+			return nil, g.Invite(ctx, q.Get("room"), q.Get("user"))
+		},
+		"POST /remove": func(ctx context.Context, q url.Values) (any, error) {
+			return nil, g.Remove(ctx, q.Get("room"), q.Get("user"))
+		},
+	} {
+		answer(mux, pattern, ask)
+	}
 	return mux
 }
 
+// ofAccount is a request about an account.
+func (g *Gateway) ofAccount(f func(context.Context, *account, url.Values) (any, error)) request {
+	return func(ctx context.Context, q url.Values) (any, error) {
+		a, err := g.account(q.Get("account"))
+		if err != nil {
+			return nil, err
+		}
+		return f(ctx, a, q)
+	}
+}
+
 // answer adds a request to the socket.
-func answer(mux *http.ServeMux, pattern string, f func(context.Context, url.Values) (any, error)) {
+func answer(mux *http.ServeMux, pattern string, f request) {
 	mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 		v, err := f(r.Context(), r.URL.Query())
-		if err != nil {
+		switch {
+		case errors.Is(err, ErrConfig):
+			http.Error(w, err.Error(), http.StatusUnprocessableEntity)
+			return
+		case err != nil:
 			http.Error(w, err.Error(), http.StatusConflict)
 			return
 		}

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"mimigate/core/adapter"
@@ -32,6 +33,7 @@ const gatherChanges = 500 * time.Millisecond
 // Gateway is one provider: hub of its own rooms, follower in those of others, and what stands between rooms and networks.
 type Gateway struct {
 	options  Options
+	config   atomic.Pointer[config.Config] // as it is applied now; see Reload
 	log      *slog.Logger
 	began    time.Time
 	provider uri.Provider
@@ -43,9 +45,12 @@ type Gateway struct {
 	members  *member.Members
 	follower *follower.Follower
 	router   *router.Router
-	accounts []*account // in the order of the configuration
+
+	reloading sync.Mutex // one Reload at a time
 
 	mu       sync.Mutex
+	run      context.Context   // of Run; nil: not running
+	accounts []*account        // in the order of the configuration
 	problems map[string]string // of rooms, by their id in the configuration
 }
 
@@ -54,6 +59,7 @@ type Gateway struct {
 // where another instance has it. Run must be called: it closes the store.
 func New(ctx context.Context, o Options) (_ *Gateway, err error) {
 	g := &Gateway{options: o, log: o.log(), began: time.Now(), problems: map[string]string{}}
+	g.config.Store(o.Config)
 	if g.store, err = openStore(ctx, o); err != nil {
 		return nil, err
 	}
@@ -69,11 +75,15 @@ func New(ctx context.Context, o Options) (_ *Gateway, err error) {
 		return nil, err
 	}
 	for _, c := range o.Config.Accounts {
-		around := o.surroundings(c, g.provider)
-		around.State = g.store.State(c.ID)
-		g.accounts = append(g.accounts, newAccount(c, o.Drivers[c.Network], around))
+		g.accounts = append(g.accounts, g.newAccount(c))
 	}
 	return g, nil
+}
+
+func (g *Gateway) newAccount(c config.Account) *account {
+	around := g.options.surroundings(c, g.provider)
+	around.State = g.store.State(c.ID)
+	return newAccount(c, g.options.Drivers[c.Network], around)
 }
 
 func openStore(ctx context.Context, o Options) (*store.Store, error) {
@@ -114,11 +124,11 @@ func providerOf(ctx context.Context, c *config.Config, s *store.Store) (uri.Prov
 // wire makes the parts and tells each of those that it needs.
 func (g *Gateway) wire() error {
 	engine := &mls.Config{Suites: mls.DefaultSuites(), Components: room.Components{}, VerifyCredential: namesUser}
-	g.persons = identity.New(identity.Options{Provider: g.provider, Store: g.store, Joined: joined(g.options.Config)})
+	g.persons = identity.New(identity.Options{Provider: g.provider, Store: g.store, Joined: joined(g.config.Load())})
 	g.peers = provider.NewPeers(g.provider)
 	members, err := member.New(member.Config{
 		Provider: g.provider, Store: g.store, Peers: g.peers, Consent: consent{g}, MLS: engine,
-		Suite: firstSuite(g.options.Config), Batch: gatherChanges, Now: time.Now, Log: g.log,
+		Suite: firstSuite(g.config.Load()), Batch: gatherChanges, Now: time.Now, Log: g.log,
 	})
 	if err != nil {
 		return err
@@ -153,11 +163,7 @@ func Connect(a, b *Gateway) {
 // not begin.
 func (g *Gateway) Run(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, g.store.Close()) }()
-	for _, p := range g.options.Config.Peers {
-		if _, _, err := g.peers.Hub(p.Domain); err != nil {
-			g.log.Warn("this version has no connection to other providers yet", "peer", p.ID)
-		}
-	}
+	g.warnPeers(g.config.Load().Peers)
 	c, err := g.listen(g.store.Dir())
 	if err != nil {
 		return err
@@ -174,17 +180,45 @@ func (g *Gateway) Run(ctx context.Context) (err error) {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	var running sync.WaitGroup
-	defer running.Wait()
-	for _, a := range g.accounts {
-		running.Go(func() { a.run(ctx, g.router.Sink(a.config.ID)) })
-	}
-	g.log.Info("mimigate runs", "provider", g.provider.Domain(), "accounts", len(g.accounts), "rooms", len(g.options.Config.Rooms), "pid", os.Getpid())
+	defer g.landAll()
+	g.launchAll(ctx)
+	g.log.Info("mimigate runs", "provider", g.provider.Domain(), "accounts", len(g.config.Load().Accounts), "rooms", len(g.config.Load().Rooms), "pid", os.Getpid())
 	err = g.router.Run(ctx)
 	cancel() // where the router has ended by itself
-	running.Wait()
+	g.landAll()
 	g.log.Info("mimigate ends")
 	return err
+}
+
+func (g *Gateway) warnPeers(peers []config.Peer) {
+	for _, p := range peers {
+		if _, _, err := g.peers.Hub(p.Domain); err != nil {
+			g.log.Warn("this version has no connection to other providers yet", "peer", p.ID)
+		}
+	}
+}
+
+// launchAll runs the accounts, each in a goroutine of its own, until ctx ends or they are landed.
+func (g *Gateway) launchAll(ctx context.Context) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.run = ctx
+	for _, a := range g.accounts {
+		a.launch(ctx, g.router.Sink(a.config.ID))
+	}
+}
+
+// landAll waits until no account runs any more; Run's context has ended.
+func (g *Gateway) landAll() {
+	g.reloading.Lock() // none is launched meanwhile
+	defer g.reloading.Unlock()
+	g.mu.Lock()
+	g.run = nil
+	all := g.accounts
+	g.mu.Unlock()
+	for _, a := range all {
+		a.land()
+	}
 }
 
 // start begins what the roles do by themselves, and makes the rooms what configuration says.
@@ -198,11 +232,11 @@ func (g *Gateway) start(ctx context.Context) error {
 	if err := g.hub.Start(ctx); err != nil {
 		return err
 	}
-	rooms, err := g.rooms()
+	rooms, err := g.rooms(ctx)
 	if err != nil {
 		return err
 	}
-	g.arrange(ctx)
+	g.arrange(ctx, g.config.Load().Rooms)
 	// A chat that cannot be bound is told by the status; all others are bound.
 	if err := g.router.Configure(ctx, rooms); err != nil {
 		g.log.Error("not everything is bound", "error", err)
@@ -212,12 +246,14 @@ func (g *Gateway) start(ctx context.Context) error {
 
 // account returns an account by its id.
 func (g *Gateway) account(id string) (*account, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	for _, a := range g.accounts {
 		if a.config.ID == id {
 			return a, nil
 		}
 	}
-	return nil, fmt.Errorf("the gateway has no account %s: it was started with another configuration", id)
+	return nil, fmt.Errorf("the gateway has no account %s", id)
 }
 
 // Account implements router.Accounts.
@@ -226,7 +262,7 @@ func (g *Gateway) Account(id string) (router.Account, bool) {
 	if err != nil || a.adapter == nil {
 		return router.Account{}, false
 	}
-	return router.Account{ID: id, Network: a.config.Network, Adapter: a.adapter, Unbound: unbound[a.config.Unbound]}, true
+	return router.Account{ID: id, Network: a.config.Network, Adapter: a.adapter, Unbound: unbound[a.unbound()]}, true
 }
 
 var _ router.Accounts = (*Gateway)(nil)

@@ -23,6 +23,8 @@ type Options struct {
 	// Drivers are the networks that accounts may be on, by name.
 	Drivers Drivers
 	Log     *slog.Logger // nil: none
+	// Load reads the configuration again; nil: it cannot be reloaded.
+	Load func() (*config.Config, error)
 }
 
 func (o Options) log() *slog.Logger {

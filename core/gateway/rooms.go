@@ -21,32 +21,37 @@ var (
 
 // routerOptions returns what the configuration says to the router.
 func (g *Gateway) routerOptions() router.Options {
-	c := g.options.Config
-	o := router.Options{
-		Provider: g.provider, Language: c.Provider.Language, Tell: chat(c.Admins.Tell), Rules: rules(policyOf(c, config.DefaultPolicy)),
+	c := g.config.Load()
+	return router.Options{
+		Provider: g.provider, Language: c.Provider.Language, Admins: admins(c), Tell: chat(c.Admins.Tell), Rules: rules(policyOf(c, config.DefaultPolicy)),
 		Store: g.store, Identity: g.persons, Members: g.members, Rooms: g.members, Accounts: g, Log: g.log,
 	}
-	for _, p := range c.Admins.People {
-		o.Admins = append(o.Admins, identity.Ref{Network: p.Network, ID: p.ID})
-	}
-	return o
 }
 
-// rooms returns the configured rooms as the router knows them.
-func (g *Gateway) rooms() ([]router.Room, error) {
+// admins returns who may command.
+func admins(c *config.Config) []router.Admin {
+	var all []router.Admin
+	for _, p := range c.Admins.People {
+		all = append(all, identity.Ref{Network: p.Network, ID: p.ID})
+	}
+	return all
+}
+
+// rooms returns the rooms that have rules of their own as the router knows them: those of the configuration, and those made by command.
+func (g *Gateway) rooms(ctx context.Context) ([]router.Room, error) {
 	var all []router.Room
-	for _, c := range g.options.Config.Rooms {
+	for _, c := range g.config.Load().Rooms {
 		id, err := g.provider.Room(c.ID)
 		if err != nil {
 			return nil, fmt.Errorf("%s: room %s: %w", c.At, c.ID, err)
 		}
-		r := router.Room{Room: id, Rules: rules(policyOf(g.options.Config, c.Policy))}
+		r := router.Room{Room: id, Rules: rules(policyOf(g.config.Load(), c.Policy))}
 		for _, b := range c.Bind {
 			r.Bind = append(r.Bind, router.Bind{Chat: chat(b.Chat), Direction: directions[b.Direction], At: b.At.String()})
 		}
 		all = append(all, r)
 	}
-	return all, nil
+	return g.addMade(ctx, all)
 }
 
 func chat(c config.Chat) router.Chat { return router.Chat{Account: c.Account, Name: c.ID} }
@@ -86,10 +91,11 @@ func firstSuite(c *config.Config) mls.CipherSuite {
 	return mls.X25519AES128
 }
 
-// arrange makes the rooms what configuration says: those that are new are made, with our gateway participant in them, and those that are called
+// arrange makes rooms what configuration says: those that are new are made, with our gateway participant in them, and those that are called
 // otherwise renamed. A room that fails is told by its status; the others go on.
-func (g *Gateway) arrange(ctx context.Context) {
-	for _, c := range g.options.Config.Rooms {
+func (g *Gateway) arrange(ctx context.Context, rooms []config.Room) {
+	for _, c := range rooms {
+		g.setProblem(c.ID, "")
 		id, err := g.provider.Room(c.ID)
 		if err == nil {
 			err = g.arrangeRoom(ctx, id, c)
@@ -140,27 +146,13 @@ func (g *Gateway) invite(ctx context.Context, id uri.Room, user uri.User) error 
 // gatewayName is the user by which a gateway of ours takes part in rooms: mimi://<domain>/u/gateway.
 const gatewayName = "gateway"
 
-// Bind binds a chat (account/chat) to a room by its address, also one of another provider that our gateway was invited to. Whoever calls it
-// answers for the say of both sides.
-func (g *Gateway) Bind(ctx context.Context, address, chatName string) error {
-	id, err := uri.ParseRoom(address)
-	if err != nil {
-		return err
-	}
-	var c config.Chat
-	if err := c.UnmarshalText([]byte(chatName)); err != nil {
-		return err
-	}
-	return g.router.Bind(ctx, router.Binding{Chat: chat(c), Room: id})
-}
-
 // consent says which of our people let others bring them into rooms: those who have not opted out, where the peer may invite.
 type consent struct{ gateway *Gateway }
 
 // Consents implements member.Consent.
 func (c consent) Consents(ctx context.Context, target, requester uri.User, _ uri.Room) (bool, error) {
 	may := requester.Provider() == c.gateway.provider
-	for _, p := range c.gateway.options.Config.Peers {
+	for _, p := range c.gateway.config.Load().Peers {
 		may = may || p.Domain == requester.Provider() && p.May.Invite == "allow"
 	}
 	if !may {

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"os"
+	"slices"
 	"time"
 
 	"mimigate/core/adapter"
@@ -54,10 +55,13 @@ type BindingStatus struct {
 // Status returns how the gateway does.
 func (g *Gateway) Status(ctx context.Context) (Status, error) {
 	s := Status{PID: os.Getpid(), Since: g.began}
-	if !g.options.Config.Provider.Domain.IsZero() {
+	if !g.config.Load().Provider.Domain.IsZero() {
 		s.Provider = g.provider.Domain()
 	}
-	for _, a := range g.accounts {
+	g.mu.Lock()
+	accounts := slices.Clone(g.accounts)
+	g.mu.Unlock()
+	for _, a := range accounts {
 		s.Accounts = append(s.Accounts, a.statusNow())
 	}
 	routed, err := g.router.Status(ctx)
@@ -65,7 +69,7 @@ func (g *Gateway) Status(ctx context.Context) (Status, error) {
 		return Status{}, err
 	}
 	s.Repeated = routed.Repeated
-	for _, c := range g.options.Config.Rooms {
+	for _, c := range g.config.Load().Rooms {
 		id, err := g.provider.Room(c.ID)
 		if err != nil {
 			continue // the room's problem tells

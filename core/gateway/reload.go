@@ -1,0 +1,171 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"mimigate/core/config"
+)
+
+// Changes are what a reload did, each named by its id in the configuration. What is not named was not touched: its connections, chats
+// and queues went on meanwhile.
+type Changes struct {
+	Accounts, Rooms, Peers Difference
+	// Restart are the keys that differ, but count only from the next start.
+	Restart []string `json:",omitempty"`
+	// Say is what else there is to tell: warnings of the configuration, and what could not be applied.
+	Say []string `json:",omitempty"`
+}
+
+// Difference is what of a list is new, otherwise, or gone.
+type Difference struct {
+	Added, Changed, Removed []string `json:",omitempty"`
+}
+
+// IsZero reports whether nothing differs.
+func (d Difference) IsZero() bool { return len(d.Added)+len(d.Changed)+len(d.Removed) == 0 }
+
+// touched reports whether a thing was added or changed.
+func (d Difference) touched(id string) bool {
+	return slices.Contains(d.Added, id) || slices.Contains(d.Changed, id)
+}
+
+// compare returns how after differs from before.
+func compare[T any](before, after []T, id func(T) string, same func(a, b T) bool) (d Difference) {
+	for _, b := range before {
+		if !slices.ContainsFunc(after, func(a T) bool { return id(a) == id(b) }) {
+			d.Removed = append(d.Removed, id(b))
+		}
+	}
+	for _, a := range after {
+		switch i := slices.IndexFunc(before, func(b T) bool { return id(a) == id(b) }); {
+		case i < 0:
+			d.Added = append(d.Added, id(a))
+		case !same(before[i], a):
+			d.Changed = append(d.Changed, id(a))
+		}
+	}
+	return d
+}
+
+// ErrConfig: the configuration cannot be applied, and nothing was changed. The text says why.
+var ErrConfig = errors.New("the configuration was not reloaded")
+
+// Reload reads the configuration again and applies what differs. An account, room or peer that was added, changed or removed touches
+// only itself. A configuration that is wrong changes nothing: the error wraps ErrConfig and tells all that is wrong. Rooms and bindings
+// that were made by command stay (design §10).
+func (g *Gateway) Reload(ctx context.Context) (Changes, error) {
+	g.reloading.Lock()
+	defer g.reloading.Unlock()
+	g.mu.Lock()
+	run := g.run
+	g.mu.Unlock()
+	if g.options.Load == nil || run == nil {
+		return Changes{}, fmt.Errorf("%w: the gateway does not run, or not from a file", ErrConfig)
+	}
+	after, err := g.options.Load()
+	if err != nil {
+		g.log.Error("the configuration was not reloaded", "error", err)
+		return Changes{}, fmt.Errorf("%w: nothing was changed:\n%w", ErrConfig, err)
+	}
+	before := g.config.Load()
+	if after.Provider.Domain != before.Provider.Domain {
+		return Changes{}, fmt.Errorf("%w: provider.domain is part of every address and cannot be changed on an existing store", ErrConfig)
+	}
+	changes := Changes{
+		Accounts: compare(before.Accounts, after.Accounts, func(a config.Account) string { return a.ID }, config.Account.Same),
+		Rooms:    compare(before.Rooms, after.Rooms, func(r config.Room) string { return r.ID }, config.Room.Same),
+		Peers:    compare(before.Peers, after.Peers, func(p config.Peer) string { return p.ID }, config.Peer.Same),
+		Restart:  restart(before, after),
+	}
+	for _, w := range after.Warnings {
+		changes.Say = append(changes.Say, w.String())
+	}
+	changes.Say = append(changes.Say, g.apply(ctx, run, after, changes)...)
+	g.log.Info("the configuration was reloaded", "accounts", changes.Accounts, "rooms", changes.Rooms, "peers", changes.Peers, "restart", changes.Restart)
+	return changes, nil
+}
+
+// restart returns the keys that differ and need a restart.
+func restart(before, after *config.Config) (keys []string) {
+	a, b := before.Provider, after.Provider
+	for _, k := range []struct {
+		name    string
+		differs bool
+	}{
+		{"provider.listen", a.Listen != b.Listen},
+		{"provider.store", a.Store != b.Store},
+		{"provider.master_key", a.MasterKey != b.MasterKey},
+		{"provider.language", a.Language != b.Language},
+		{"policies.cipher_suites", firstSuite(before) != firstSuite(after)},
+	} {
+		if k.differs {
+			keys = append(keys, k.name)
+		}
+	}
+	return keys
+}
+
+// apply makes the running gateway what a configuration says, and returns what could not be. g.reloading is held.
+func (g *Gateway) apply(ctx, run context.Context, after *config.Config, changes Changes) (problems []string) {
+	g.config.Store(after)
+	g.persons.Join(joined(after))
+	g.router.Adopt(admins(after), chat(after.Admins.Tell), rules(policyOf(after, config.DefaultPolicy)))
+	g.replaceAccounts(run, after.Accounts, changes.Accounts)
+	g.warnPeers(after.Peers)
+	g.arrange(ctx, slices.DeleteFunc(slices.Clone(after.Rooms), func(r config.Room) bool {
+		return !changes.Rooms.touched(r.ID) && g.problem(r.ID) == ""
+	}))
+	rooms, err := g.rooms(ctx)
+	if err == nil {
+		err = g.router.Configure(ctx, rooms)
+	}
+	for _, id := range append(slices.Clone(changes.Accounts.Added), changes.Accounts.Changed...) {
+		err = errors.Join(err, g.router.Reopen(ctx, id))
+	}
+	if err != nil {
+		g.log.Error("not everything is bound", "error", err)
+		problems = append(problems, err.Error())
+	}
+	return problems
+}
+
+// replaceAccounts ends the accounts that are gone or otherwise, and only when these have ended runs those that take their place, as two
+// connections of one login would throw each other out. All others go on.
+func (g *Gateway) replaceAccounts(run context.Context, after []config.Account, d Difference) {
+	g.mu.Lock()
+	before := g.accounts
+	kept := make([]*account, 0, len(after))
+	var gone []*account
+	for _, a := range before {
+		if slices.Contains(d.Removed, a.config.ID) || slices.Contains(d.Changed, a.config.ID) {
+			gone = append(gone, a)
+		} else {
+			kept = append(kept, a)
+		}
+	}
+	g.accounts = kept
+	g.mu.Unlock()
+	for _, a := range gone {
+		a.land()
+	}
+	all := make([]*account, 0, len(after))
+	for _, c := range after {
+		if i := slices.IndexFunc(kept, func(a *account) bool { return a.config.ID == c.ID }); i >= 0 {
+			kept[i].setUnbound(c.Unbound)
+			all = append(all, kept[i])
+			continue
+		}
+		all = append(all, g.newAccount(c))
+	}
+	g.mu.Lock()
+	g.accounts = all
+	g.mu.Unlock()
+	for _, a := range all {
+		if a.done == nil {
+			a.launch(run, g.router.Sink(a.config.ID))
+		}
+	}
+}
