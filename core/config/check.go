@@ -5,6 +5,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"net"
+	"net/url"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -54,6 +55,7 @@ func (d *decoder) check(c *Config) {
 	for i := range c.Policies {
 		d.checkPolicy(c, &c.Policies[i], fmt.Sprintf("policies[%d]", i))
 	}
+	d.checkFederation(&c.Federation)
 	d.checkPeers(c)
 	d.checkRooms(c)
 }
@@ -220,6 +222,28 @@ func peerIDs(c *Config) []string {
 	return ids
 }
 
+func (d *decoder) checkFederation(f *Federation) {
+	if f.URL != "" && !providerURL(f.URL) {
+		d.wrong("federation.url", wantURL)
+	}
+	if (f.Certificate == "") != (f.Key == "") {
+		d.wrong("federation", "certificate and key go together")
+	}
+	for _, file := range []*string{&f.Certificate, &f.Key} {
+		if *file != "" {
+			*file = d.path(*file)
+		}
+	}
+}
+
+const wantURL = "want a URL such as https://mimi.example.org:8443"
+
+// providerURL reports whether a text is a URL of a provider: https, a host, perhaps a port, and nothing else.
+func providerURL(text string) bool {
+	u, err := url.Parse(text)
+	return err == nil && u.Scheme == "https" && u.Hostname() != "" && u.User == nil && u.RawQuery == "" && u.Fragment == "" && strings.Trim(u.Path, "/") == ""
+}
+
 func (d *decoder) checkPeers(c *Config) {
 	if len(c.Peers) > 0 && c.Provider.Domain.IsZero() {
 		d.wrong("peers", "peers need provider.domain: the domain that they know this gateway by")
@@ -237,6 +261,9 @@ func (d *decoder) checkPeers(c *Config) {
 		}
 		if !p.Domain.IsZero() {
 			first[p.Domain] = path
+		}
+		if p.URL != "" && !providerURL(p.URL) {
+			d.wrong(path+".url", wantURL)
 		}
 		if len(p.Problems) == 0 && p.CA != (Text{}) && !certificates(p.CA.Content) {
 			d.wrong(path+".ca", "holds no certificate in PEM form")
@@ -334,5 +361,7 @@ func (d *decoder) checkInvite(c *Config, policy *Policy, u uri.User, path string
 		}
 		return
 	}
-	d.wrong(path, "no peer has the domain %s: add it to peers", u.Domain())
+	if policy.Peers != nil { // any other peer may have been accepted by command
+		d.wrong(path, "the room's policy %s does not allow the domain %s", policy.ID, u.Domain())
+	}
 }

@@ -29,13 +29,14 @@ import (
 
 // Config is a whole configuration, decoded and checked. What stands in lists has ids of its own; native ids are values, never keys.
 type Config struct {
-	Provider Provider  `yaml:"provider" doc:"This gateway as a MIMI provider."`
-	Admins   Admins    `yaml:"admins" doc:"Only these people may command the gateway from a chat. Nobody is named by default; bindings are then made by this file alone."`
-	Accounts []Account `yaml:"accounts" doc:"The gateway's own logins, components and application services on the networks."`
-	People   []Person  `yaml:"people" doc:"One human who uses several networks: one participant in the rooms, and no doubles."`
-	Policies []Policy  `yaml:"policies" doc:"Rules for rooms. The policy called default is used where a room names none; keys that are left out have the values shown."`
-	Rooms    []Room    `yaml:"rooms" doc:"The rooms of this gateway, and the chats that are bound to them."`
-	Peers    []Peer    `yaml:"peers" doc:"Other organisations' providers. Without any, and without a domain, this gateway is local only."`
+	Provider   Provider   `yaml:"provider" doc:"This gateway as a MIMI provider."`
+	Admins     Admins     `yaml:"admins" doc:"Only these people may command the gateway from a chat. Nobody is named by default; bindings are then made by this file alone."`
+	Accounts   []Account  `yaml:"accounts" doc:"The gateway's own logins, components and application services on the networks."`
+	People     []Person   `yaml:"people" doc:"One human who uses several networks: one participant in the rooms, and no doubles."`
+	Policies   []Policy   `yaml:"policies" doc:"Rules for rooms. The policy called default is used where a room names none; keys that are left out have the values shown."`
+	Rooms      []Room     `yaml:"rooms" doc:"The rooms of this gateway, and the chats that are bound to them."`
+	Federation Federation `yaml:"federation" doc:"How other organisations' providers reach this one; needed only where the defaults do not fit."`
+	Peers      []Peer     `yaml:"peers" doc:"Other organisations' providers. Without any, and without a domain, this gateway is local only. \"mimigate peer accept\" adds one without this file."`
 
 	// File is the file it was read from.
 	File string `yaml:"-"`
@@ -173,10 +174,18 @@ type Binding struct {
 	At        Pos    `yaml:"-"`
 }
 
+// Federation says how other providers reach this one.
+type Federation struct {
+	URL         string `yaml:"url" example:"https://mimi.example.org:8443" doc:"Where they reach this gateway. Default: https, provider.domain, and the port of provider.listen."`
+	Certificate string `yaml:"certificate" example:"/etc/mimigate/tls/chain.pem" doc:"A file with a certificate for provider.domain (PEM, with its chain), for both ends of a connection; read again when it changes. Default: the gateway is its own authority, and peers learn its certificate by the invitation."`
+	Key         string `yaml:"key" example:"/etc/mimigate/tls/key.pem" doc:"The file with the key of the certificate."`
+}
+
 // Peer is another organisation's provider.
 type Peer struct {
 	ID     string       `yaml:"id" example:"klinik" doc:"Required, and unique: a name of your own for it."`
 	Domain uri.Provider `yaml:"domain" example:"chat.klinik.example" doc:"Required: its provider domain."`
+	URL    string       `yaml:"url" example:"https://mimi.klinik.example:8443" doc:"Where it is reached. Default: https and its domain."`
 	CA     Text         `yaml:"ca" example:"file:/etc/mimigate/peers/klinik.pem" doc:"The certificates (PEM) that its own must descend from. Default: those of the operating system."`
 	May    May          `yaml:"may" doc:"What its people may do here."`
 	At     Pos          `yaml:"-"`

@@ -288,7 +288,11 @@ func TestProblems(t *testing.T) {
 		{"peers: [{id: p, domain: a.example}]", `1: peers: peers need provider.domain: the domain that they know this gateway by`},
 		{"provider: {domain: a.example}\npeers:\n- {id: p, domain: a.example}\n- {id: q}\n- {id: r, domain: b.example}\n- {id: s, domain: B.example, ca: file:x}",
 			"3: peers.domain: this is our own domain\n4: peers: a peer needs its domain\n6: peers.domain: another peer has this domain, at config.yaml:5\n6: peers.ca: holds no certificate in PEM form"},
-		{"provider: {domain: a.example}\nrooms:\n- id: x\n  invite: ['mimi://a.example/u/x', 'mimi://b.example/u/x', 'https://x']", "4: rooms.invite: no peer has the domain b.example: add it to peers\n4: rooms.invite: not a mimi:// URI"},
+		{"federation: {url: 'http://x.example'}", "1: federation.url: want a URL such as https://mimi.example.org:8443"},
+		{"federation: {key: /k.pem}", "1: federation: certificate and key go together"},
+		{"provider: {domain: a.example}\npeers: [{id: b, domain: b.example, url: 'https://b.example/x'}]", "2: peers.url: want a URL such as https://mimi.example.org:8443"},
+		{"provider: {domain: a.example}\npolicies: [{id: p, peers: []}]\nrooms:\n- id: x\n  policy: p\n  invite: ['mimi://b.example/u/x']", "6: rooms.invite: the room's policy p does not allow the domain b.example"},
+		{"provider: {domain: a.example}\nrooms:\n- id: x\n  invite: ['mimi://a.example/u/x', 'mimi://b.example/u/x', 'https://x']", "4: rooms.invite: not a mimi:// URI"},
 		{"provider: {domain: a.example}\npeers: [{id: p, domain: b.example}]\npolicies: [{id: x, peers: []}]\nrooms: [{id: r, policy: x, invite: ['mimi://b.example/u/x']}]", `4: rooms.invite: the room's policy x does not allow the peer p`},
 		// one cause, one problem
 		{"provider: {domain: a.example}\npeers:\n- {id: p, domian: b.example}", `3: peers: unknown key "domian"; did you mean domain?`},
