@@ -35,7 +35,7 @@ func accountListCommand(p *program) *cobra.Command {
 				return err
 			}
 			states := map[string]gateway.AccountStatus{}
-			if client, err := gateway.Dial(c.Context(), cfg.Provider.Store); err == nil {
+			if client, err := gateway.Dial(c.Context(), cfg.Provider.Files); err == nil {
 				defer client.Close()
 				s, err := client.Status(c.Context())
 				if err != nil {

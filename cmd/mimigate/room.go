@@ -128,7 +128,7 @@ func roomListCommand(p *program) *cobra.Command {
 			return err
 		}
 		lines := configured(cfg)
-		err = p.askAt(c.Context(), cfg.Provider.Store, func(ctx context.Context, client *gateway.Client) error {
+		err = p.askAt(c.Context(), cfg.Provider.Files, func(ctx context.Context, client *gateway.Client) error {
 			s, err := client.Status(ctx)
 			for _, r := range s.Rooms {
 				if i := slices.IndexFunc(lines, func(l roomLine) bool { return strings.HasSuffix(r.Room, "/r/"+l.Room) }); i >= 0 {

@@ -111,7 +111,7 @@ func (p *program) ask(ctx context.Context, f func(ctx context.Context, client *g
 	if err != nil {
 		return err
 	}
-	return p.askAt(ctx, cfg.Provider.Store, f)
+	return p.askAt(ctx, cfg.Provider.Files, f)
 }
 
 // askAt calls f with how to ask the gateway that runs on a store.

@@ -86,20 +86,61 @@ func (d *decoder) checkProvider(c *Config) {
 	if !languageForm.MatchString(p.Language) {
 		d.wrong("provider.language", "want a language such as de or pt-BR")
 	}
+	d.checkStore(p)
+}
+
+// checkStore settles where the store, its files and its master key are.
+func (d *decoder) checkStore(p *Provider) {
+	for _, prefix := range []string{filePrefix, envPrefix, systemdPrefix} {
+		if strings.HasPrefix(p.Store, prefix) {
+			url, err := d.secret(p.Store)
+			if err != nil {
+				d.wrong("provider.store", "%v", err)
+				return
+			}
+			p.Store = url
+			d.checkServer(p, true)
+			return
+		}
+	}
 	switch {
 	case p.Store == "":
-		d.wrong("provider.store", "want a directory")
+		d.wrong("provider.store", "want a directory, or postgres://…")
 	case strings.Contains(p.Store, "://"):
-		if p.MasterKey == (KeyRef{}) {
-			d.wrong("provider.master_key", "needed for a store that is no directory: file:/path, env:NAME or systemd:NAME")
-		}
+		d.checkServer(p, false)
 	default:
-		if p.Store = d.path(p.Store); p.MasterKey == (KeyRef{}) {
-			p.MasterKey.File = filepath.Clean(p.Store) + ".key"
+		p.Store = d.path(p.Store)
+		if p.Files != "" && d.path(p.Files) != p.Store {
+			d.wrong("provider.files", "the files are in the store %s: leave this out, or make it the same", p.Store)
 		}
-		if inside(p.MasterKey.File, p.Store) {
-			d.wrong("provider.master_key", "the file is inside the store %s, so that backups would hold the key: keep it elsewhere", p.Store)
-		}
+		p.Files = p.Store
+		d.checkMasterKey(p)
+	}
+}
+
+// checkServer settles the rest for a store that is a database on a server. secret: its URL may hold a password.
+func (d *decoder) checkServer(p *Provider, secret bool) {
+	u, err := url.Parse(p.Store)
+	if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" {
+		d.wrong("provider.store", "want a directory, or postgres://user@host/database") // and never quote it
+		return
+	}
+	if _, has := u.User.Password(); (has || u.Query().Has("password")) && !secret {
+		d.wrong("provider.store", "a password is not written here: write env:NAME, file:/path or systemd:NAME, which says where the whole URL is")
+	}
+	if p.Files == "" {
+		p.Files = defaultFiles
+	}
+	p.Files = d.path(p.Files)
+	d.checkMasterKey(p)
+}
+
+func (d *decoder) checkMasterKey(p *Provider) {
+	if p.MasterKey == (KeyRef{}) {
+		p.MasterKey.File = filepath.Clean(p.Files) + ".key"
+	}
+	if inside(p.MasterKey.File, p.Files) {
+		d.wrong("provider.master_key", "the file is inside %s, so that backups would hold the key: keep it elsewhere", p.Files)
 	}
 }
 

@@ -48,8 +48,9 @@ type Config struct {
 type Provider struct {
 	Domain    uri.Provider `yaml:"domain" example:"chat.example.org" doc:"PERMANENT: the domain is part of every address, and cannot be changed once the store exists. Leave it out for a gateway without peers."`
 	Listen    string       `yaml:"listen" doc:"Address for other providers (HTTPS with mutual TLS). It is opened only when there are peers."`
-	Store     string       `yaml:"store" doc:"Directory of the database (SQLite) and of media on their way; or postgres://…"`
-	MasterKey KeyRef       `yaml:"master_key" example:"file:/var/lib/mimigate.key" doc:"What private columns of the store are sealed with; a file is made at the first start. It is not in backups: keep a copy elsewhere. Default: the store's name with .key."`
+	Store     string       `yaml:"store" doc:"The database: a directory, for SQLite; or postgres://user@host/database, which has no password in it: write env:NAME, file:/path or systemd:NAME to say where one with a password is."`
+	Files     string       `yaml:"files" doc:"Directory of all that is no database: the accounts' files, media on their way, the socket of the commands. Default: the store, where that is a directory, else /var/lib/mimigate."`
+	MasterKey KeyRef       `yaml:"master_key" example:"file:/var/lib/mimigate.key" doc:"What private columns of the store are sealed with; a file is made at the first start. It is not in backups: keep a copy elsewhere. Default: the name of the directory of files with .key."`
 	Language  string       `yaml:"language" doc:"Language of replies and notices, such as de or pt-BR."`
 }
 
@@ -200,8 +201,11 @@ type May struct {
 	MaxMedia Size   `yaml:"max_media" doc:"The largest file taken from it; 0: what the room's policy says."`
 }
 
+// defaultFiles is the directory of the store where nothing else is said.
+const defaultFiles = "/var/lib/mimigate"
+
 func (c *Config) defaults() {
-	c.Provider = Provider{Listen: ":8443", Store: "/var/lib/mimigate", Language: "en"}
+	c.Provider = Provider{Listen: ":8443", Store: defaultFiles, Language: "en"}
 }
 
 func (a *Account) defaults() { a.Unbound = "ignore" }

@@ -223,7 +223,7 @@ func TestProblems(t *testing.T) {
 		// unknown keys and values
 		{"porvider:\n  domain: a.example", `1: unknown key "porvider"; did you mean provider?`},
 		{"provider:\n  Master-Key: env:X", `2: provider: unknown key "Master-Key"; did you mean master_key?`},
-		{"provider:\n  zzzzzz: 1", `2: provider: unknown key "zzzzzz"; there are: domain, listen, store, master_key, language`},
+		{"provider:\n  zzzzzz: 1", `2: provider: unknown key "zzzzzz"; there are: domain, listen, store, files, master_key, language`},
 		{"accounts:\n- id: m\n  network: matrix\n  homserver: h", `4: accounts: unknown key "homserver"; did you mean homeserver?`},
 		{"accounts:\n- id: m\n  network: matrxi\n  homserver: h", `3: accounts.network: unknown network "matrxi"; did you mean matrix?`},
 		{"accounts:\n- id: m\n  homeserver: h", `2: accounts: an account needs its network: one of matrix, test, xmpp`},
@@ -264,9 +264,15 @@ func TestProblems(t *testing.T) {
 		{"provider: {listen: 8443}", `1: provider.listen: want host:port, or :port for all addresses of this machine`},
 		{"provider: {listen: ':0'}", `1: provider.listen: want host:port, or :port for all addresses of this machine`},
 		{"provider: {language: english!}", `1: provider.language: want a language such as de or pt-BR`},
-		{"provider: {store: /s, master_key: file:/s/key}", `1: provider.master_key: the file is inside the store /s, so that backups would hold the key: keep it elsewhere`},
-		{"provider: {store: 'postgres://h/d'}", `1: provider.master_key: needed for a store that is no directory: file:/path, env:NAME or systemd:NAME`},
-		{"provider: {store: ''}", `1: provider.store: want a directory`},
+		{"provider: {store: /s, master_key: file:/s/key}", `1: provider.master_key: the file is inside /s, so that backups would hold the key: keep it elsewhere`},
+		{"provider: {store: 'postgres://u:secret@h/d'}", `1: provider.store: a password is not written here: write env:NAME, file:/path or systemd:NAME, which says where the whole URL is`},
+		{"provider: {store: 'postgres://u@h/d?password=secret'}", `1: provider.store: a password is not written here: write env:NAME, file:/path or systemd:NAME, which says where the whole URL is`},
+		{"provider: {store: 'mysql://h/d'}", `1: provider.store: want a directory, or postgres://user@host/database`},
+		{"provider: {store: 'env:UNSET'}", `1: provider.store: the environment variable UNSET is not set`},
+		{"provider: {store: 'env:WRONG'}", `1: provider.store: want a directory, or postgres://user@host/database`},
+		{"provider: {store: /s, files: /f}", `1: provider.files: the files are in the store /s: leave this out, or make it the same`},
+		{"provider: {store: 'postgres://h/d', files: /f, master_key: file:/f/key}", `1: provider.master_key: the file is inside /f, so that backups would hold the key: keep it elsewhere`},
+		{"provider: {store: ''}", `1: provider.store: want a directory, or postgres://…`},
 		{"rooms:\n- name: x", `2: rooms: each of rooms needs an id: a name of your own`},
 		{"rooms:\n- id: x\n- id: y\n- id: x", `4: rooms.id: "x" is the id of another one, at config.yaml:2`},
 		{"rooms:\n- id: A b", `2: rooms.id: "A b": an id has 1 to 64 of a-z, 0-9, dot, dash and underscore, and begins with a letter or digit`},
@@ -316,6 +322,23 @@ func TestProblems(t *testing.T) {
 		if !slices.Equal(have, want) {
 			t.Errorf("%s\ngot:\n%s\nwant:\n%s", c.text, strings.Join(have, "\n"), strings.Join(want, "\n"))
 		}
+	}
+}
+
+// A database's URL may be kept elsewhere, as there may be a password in it; everything else then has a place of its own.
+func TestStoreElsewhere(t *testing.T) {
+	o := testOptions()
+	o.Getenv = func(string) (string, bool) { return "postgres://u:secret@h/d", true }
+	c, err := parse("/etc/mimigate/config.yaml", []byte("provider: {store: 'env:STORE'}"), nil, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p := c.Provider; p.Store != "postgres://u:secret@h/d" || p.Files != "/var/lib/mimigate" || p.MasterKey.File != "/var/lib/mimigate.key" {
+		t.Errorf("%+v", p)
+	}
+	c = parsed(t, "provider: {store: 'postgres://u@h/d', files: /f}")
+	if p := c.Provider; p.Store != "postgres://u@h/d" || p.Files != "/f" || p.MasterKey.File != "/f.key" {
+		t.Errorf("%+v", p)
 	}
 }
 

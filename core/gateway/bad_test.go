@@ -86,7 +86,7 @@ func TestPasswordMended(t *testing.T) {
 	start(t, c, drivers)
 	var client *gateway.Client
 	eventually(t, "the socket", func(ctx context.Context) (err error) {
-		client, err = gateway.Dial(ctx, c.Provider.Store)
+		client, err = gateway.Dial(ctx, c.Provider.Files)
 		return err
 	})
 	defer client.Close()

@@ -88,7 +88,7 @@ func (g *Gateway) newAccount(c config.Account) *account {
 
 func openStore(ctx context.Context, o Options) (*store.Store, error) {
 	c := o.Config.Provider
-	options := store.Options{Location: c.Store, Domain: c.Domain.Domain(), KeyFile: c.MasterKey.File, Log: o.log()}
+	options := store.Options{Location: c.Store, Dir: c.Files, Domain: c.Domain.Domain(), KeyFile: c.MasterKey.File, Log: o.log()}
 	if c.MasterKey.Keys != "" {
 		keys, err := store.ParseKeys(c.MasterKey.Keys.Reveal())
 		if err != nil {

@@ -49,7 +49,7 @@ type Inspector interface {
 
 // Inspect returns how to ask the accounts of a configuration.
 func Inspect(ctx context.Context, o Options) (Inspector, error) {
-	client, err := Dial(ctx, o.Config.Provider.Store)
+	client, err := Dial(ctx, o.Config.Provider.Files)
 	if err == nil {
 		return client, nil
 	}

@@ -38,7 +38,7 @@ func (o Options) log() *slog.Logger {
 func (o Options) surroundings(c config.Account, provider uri.Provider) adapter.Account {
 	return adapter.Account{
 		ID: c.ID, Provider: provider, Language: o.Config.Provider.Language, Config: c.Config,
-		Dir: filepath.Join(o.Config.Provider.Store, "accounts", c.ID),
+		Dir: filepath.Join(o.Config.Provider.Files, "accounts", c.ID),
 		Log: o.log().With("account", c.ID),
 	}
 }

@@ -24,6 +24,9 @@ var sessions = map[string]string{
 	"tcp_keepalives_idle": "20", "tcp_keepalives_interval": "10", "tcp_keepalives_count": "3",
 }
 
+// released is how long the server may take to see that an instance that was killed is gone.
+const released = 2 * time.Second
+
 // theLock is the advisory lock of a store: one for each schema of a database.
 const theLock = `hashtextextended('mimigate ' || current_schema(), 0)`
 
@@ -80,7 +83,15 @@ func (e *post) connect(ctx context.Context, old *sql.Conn) (*sql.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := e.take(ctx, conn); err != nil {
+	err = e.take(ctx, conn)
+	for end := time.Now().Add(released); old == nil && errors.Is(err, ErrLocked) && time.Now().Before(end); err = e.take(ctx, conn) {
+		select {
+		case <-time.After(released / 20):
+		case <-ctx.Done():
+			return nil, errors.Join(ctx.Err(), conn.Close())
+		}
+	}
+	if err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
 	return conn, nil
