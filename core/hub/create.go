@@ -2,6 +2,7 @@ package hub
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 
@@ -35,11 +36,18 @@ func (h *Hub) Create(ctx context.Context, id uri.Room, info *mls.GroupInfo, tree
 		if err == nil {
 			err = h.keepsHub(ctx, g.Context())
 		}
+		if err == nil {
+			err = h.fits(ctx, id, state)
+		}
 		if err != nil {
 			return fmt.Errorf("hub: room %s: %w", id, err)
 		}
 		r := &hosted{id: id, group: g, memory: memory{row: Row{GroupInfo: mls.Marshal(info)}, state: state, providers: providersOf(state)}}
 		r.row.stamp(h.Now())
+		r.place = placeOf(state, r.providers)
+		if err := h.Store.PutHubPlace(ctx, id, r.place); err != nil {
+			return err
+		}
 		if err := h.Store.ApplyDelta(ctx, stateName(id), g.Snapshot()); err != nil {
 			return err
 		}
@@ -54,20 +62,43 @@ func (h *Hub) Create(ctx context.Context, id uri.Room, info *mls.GroupInfo, tree
 func (h *Hub) GroupInfo(ctx context.Context, from uri.Provider, id uri.Room, req *mimi.GroupInfoRequest) (*mimi.GroupInfoResponse, error) {
 	resp := &mimi.GroupInfoResponse{Room: id.String(), Code: mimi.GroupInfoNotAuthorized, Suite: req.Suite}
 	user, client, err := mimi.Identify(&req.Credential)
-	if err != nil || user.Provider() != from || req.Verify(h.MLS.Suites) != nil {
+	if err != nil || user.Provider() != from || req.Verify(h.MLS.Suites) != nil || h.believes(&req.Credential, req.SignatureKey) != nil {
 		return resp, nil
 	}
+	newcomer := room.Actor{Kind: room.Newcomer, Leaf: room.Leaf{User: user, Client: client}, Claims: claimsOf(&req.Credential)}
 	err = h.Store.Do(ctx, func(ctx context.Context) error {
 		r, err := h.room(ctx, id)
 		if errors.Is(err, mimi.ErrNotFound) {
 			return nil
 		}
-		if err != nil || r.state.MayJoin(room.Actor{Kind: room.Newcomer, Leaf: room.Leaf{User: user, Client: client}}) != nil {
+		if err != nil || r.state.MayJoin(newcomer) != nil {
+			return err
+		}
+		if fresh, err := h.once(ctx, id, req); err != nil || !fresh {
 			return err
 		}
 		return h.disclose(ctx, r, req, resp)
 	})
 	return resp, err
+}
+
+// believes asks the authentication service whether a credential may go with a key (RFC 9420 §5.3.1).
+func (h *Hub) believes(c *mls.Credential, key []byte) error {
+	if h.MLS.VerifyCredential == nil {
+		return nil
+	}
+	return h.MLS.VerifyCredential(c, key)
+}
+
+// once reports whether the key that an answer is to be encrypted to is new. The signature of a request covers neither room nor time: who
+// has seen one could ask again later, and for other rooms (reading A24).
+func (h *Hub) once(ctx context.Context, id uri.Room, req *mimi.GroupInfoRequest) (bool, error) {
+	key := sha256.Sum256(append([]byte("groupInfoPublicKey\x00"), req.PublicKey...))
+	before, err := h.Store.HubAnswer(ctx, key)
+	if err != nil || before != nil {
+		return false, err
+	}
+	return true, h.Store.PutHubAnswer(ctx, key, []byte(id.String()), h.Now())
 }
 
 func (h *Hub) disclose(ctx context.Context, r *hosted, req *mimi.GroupInfoRequest, resp *mimi.GroupInfoResponse) error {

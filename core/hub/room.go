@@ -3,7 +3,6 @@ package hub
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"sync"
 
@@ -30,6 +29,7 @@ type memory struct {
 	state     *room.State
 	proposals []ProposalRow
 	providers map[uri.Provider]bool // who are told application messages (true) or handshakes alone
+	place     Place
 }
 
 func stateName(id uri.Room) []byte { return []byte("hub " + id.String()) }
@@ -86,6 +86,7 @@ func (h *Hub) room(ctx context.Context, id uri.Room) (*hosted, error) {
 		return nil, fmt.Errorf("hub: %w", err)
 	}
 	r.providers = providersOf(r.state)
+	r.place = placeOf(r.state, r.providers)
 	return r, h.adopt(ctx, r)
 }
 
@@ -170,15 +171,19 @@ func (r *hosted) takesPart(p uri.Provider) bool {
 	})
 }
 
-// change replaces what is in memory of a room, and brings it back if the unit is undone.
-func (h *Hub) change(ctx context.Context, r *hosted, next memory) {
+// change replaces what is in memory of a room, and brings it back if the unit is undone. The room's place is kept where it changes.
+func (h *Hub) change(ctx context.Context, r *hosted, next memory) error {
 	before := r.memory
-	next.providers = maps.Clone(before.providers)
 	if next.state != before.state {
 		next.providers = providersOf(next.state)
+		next.place = placeOf(next.state, next.providers)
 	}
 	r.memory = next
 	h.Store.OnRollback(ctx, func() { r.memory = before })
+	if next.place.equal(&before.place) {
+		return nil
+	}
+	return h.Store.PutHubPlace(ctx, r.id, next.place)
 }
 
 // keep stores a staged step in the unit; it is settled with the unit or discarded with it (design §5 rule ii).

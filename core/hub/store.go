@@ -34,6 +34,13 @@ type Row struct {
 	GroupInfo []byte // of the current epoch, without a ratchet tree: for external commits
 }
 
+// Place is where a room stands among the others, and where its files are.
+type Place struct {
+	Parent     string   // URI of the room that it depends on (mimi-room-policy-04 §5); empty: none
+	Membership []byte   // of a room of fixed membership: the digest of its participants
+	Hosts      []string // at which its participants' providers keep files (§6.4), in lower case, sorted
+}
+
 // ProposalRow is a pending proposal. Proposals accepted together have one sequence number.
 type ProposalRow struct {
 	Sequence uint64
@@ -55,6 +62,19 @@ type Rooms interface {
 	HubProposals(ctx context.Context, room uri.Room) ([]ProposalRow, error)
 	// SetHubProposals replaces them.
 	SetHubProposals(ctx context.Context, room uri.Room, list []ProposalRow) error
+}
+
+// Places keeps the rooms and where they stand.
+type Places interface {
+	Rooms
+	// PutHubPlace replaces a room's place.
+	PutHubPlace(ctx context.Context, room uri.Room, p Place) error
+	// HubChildren returns the rooms that depend on a room.
+	HubChildren(ctx context.Context, parent uri.Room) ([]uri.Room, error)
+	// HubRoomsOf returns the rooms of fixed membership with this digest.
+	HubRoomsOf(ctx context.Context, membership []byte) ([]uri.Room, error)
+	// HubAssetHost reports whether any room has files at a host.
+	HubAssetHost(ctx context.Context, host string) (bool, error)
 }
 
 // Answers keeps the answers to requests, for at least seven days (design §5 rule v).
@@ -99,18 +119,22 @@ type Outbox interface {
 	HubRoutes(ctx context.Context) ([]Route, error)
 }
 
-// Secrets keeps the hub's own keys.
-type Secrets interface {
+// Vault keeps what is sealed: the hub's own keys, and reports of abuse for the administrators.
+type Vault interface {
 	// HubSecret returns the secret of a name; the first time it is made by fresh and kept.
 	HubSecret(ctx context.Context, name string, fresh func() ([]byte, error)) ([]byte, error)
+	// PutHubReport adds a report.
+	PutHubReport(ctx context.Context, r *Report) error
+	// HubReports returns the newest reports, at most limit, the newest first.
+	HubReports(ctx context.Context, limit int) ([]Report, error)
 }
 
 // Store is what a Hub keeps its state in.
 type Store interface {
 	Work
 	Groups
-	Rooms
+	Places
 	Answers
 	Outbox
-	Secrets
+	Vault
 }

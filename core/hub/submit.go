@@ -44,7 +44,9 @@ func (h *Hub) submit(ctx context.Context, from uri.Provider, r *hosted, req *mim
 	if err != nil {
 		return err
 	}
-	h.change(ctx, r, next)
+	if err := h.change(ctx, r, next); err != nil {
+		return err
+	}
 	if err := h.Store.PutHubRoom(ctx, r.id, &r.row); err != nil {
 		return err
 	}

@@ -1,7 +1,6 @@
 package hub
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"slices"
@@ -27,6 +26,9 @@ func (h *Hub) Update(ctx context.Context, from uri.Provider, id uri.Room, req *m
 		})
 		if err == nil {
 			*resp = mimi.UpdateRoomResponse{Code: mimi.UpdateSuccess, Accepted: r.row.Accepted}
+			if err := h.cascade(ctx, r); err != nil {
+				return err
+			}
 			return h.fanout(ctx, r, out.event, out.to) // last, as a follower in this process may go on from there
 		}
 		why, ok := refused(err)
@@ -77,37 +79,50 @@ func (r *hosted) process(m mimi.Message) (*mls.Step, error) {
 func (h *Hub) propose(ctx context.Context, from uri.Provider, r *hosted, list []mimi.Message) (out outgoing, err error) {
 	next := r.memory
 	next.row.stamp(h.Now())
-	next.proposals = slices.Clone(next.proposals)
-	var pending []*mls.PendingProposal
-	for _, m := range list {
-		step, err := r.process(m)
-		if err != nil {
-			return out, err
-		}
-		if err := h.keep(ctx, r, step); err != nil {
-			return out, err
-		}
-		pending = append(pending, step.Proposal)
-		next.proposals = append(next.proposals, ProposalRow{Sequence: next.row.Sequence, Accepted: next.row.Accepted, Message: m.Raw})
-	}
-	u, err := h.bundle(r.group, pending)
-	if err != nil {
-		return out, refuse(err)
-	}
-	if err := r.comesFrom(from, u.Actor); err != nil {
+	if err := h.stage(ctx, from, r, list, &next); err != nil {
 		return out, err
 	}
-	if next.state, err = r.state.Apply(u); err != nil {
-		return out, refuse(err)
+	if err := h.fits(ctx, r.id, next.state); err != nil {
+		return out, err
 	}
 	out.to = r.everybody()
-	h.change(ctx, r, next)
+	if err := h.change(ctx, r, next); err != nil {
+		return out, err
+	}
 	out.event = Event{Sequence: r.row.Sequence, Body: mls.Marshal(&mimi.FanoutMessage{
 		Timestamp: r.row.Accepted, Message: list[0], More: list[1:]})}
 	if err := h.Store.SetHubProposals(ctx, r.id, r.proposals); err != nil {
 		return out, err
 	}
 	return out, h.Store.PutHubRoom(ctx, r.id, &r.row)
+}
+
+// stage gives a bundle of proposals to the engine and the room, and adds them to what is pending in next.
+func (h *Hub) stage(ctx context.Context, from uri.Provider, r *hosted, list []mimi.Message, next *memory) error {
+	next.proposals = slices.Clone(next.proposals)
+	var pending []*mls.PendingProposal
+	for _, m := range list {
+		step, err := r.process(m)
+		if err != nil {
+			return err
+		}
+		if err := h.keep(ctx, r, step); err != nil {
+			return err
+		}
+		pending = append(pending, step.Proposal)
+		next.proposals = append(next.proposals, ProposalRow{Sequence: next.row.Sequence, Accepted: next.row.Accepted, Message: m.Raw})
+	}
+	u, err := h.bundle(r.group, pending)
+	if err != nil {
+		return refuse(err)
+	}
+	if err := r.comesFrom(from, u.Actor); err != nil {
+		return err
+	}
+	if next.state, err = next.state.Apply(u); err != nil {
+		return refuse(err)
+	}
+	return nil
 }
 
 // bundle expresses proposals of one sender in the room's terms.
@@ -143,13 +158,14 @@ func actor(g *mls.PublicGroup, s mls.Sender, joiner *mls.LeafNode) (room.Actor, 
 		if err != nil || int64(s.Index) >= int64(len(senders)) {
 			return room.Actor{}, policy.Invalid(secUpdate, "an external sender that is not listed")
 		}
-		p, err := uri.ParseProvider(string(senders[s.Index].Credential.Identity))
-		return room.Actor{Kind: room.Server, Provider: p}, err
+		c := &senders[s.Index].Credential
+		p, err := uri.ParseProvider(string(c.Identity))
+		return room.Actor{Kind: room.Server, Provider: p, Claims: claimsOf(c)}, err
 	}
 	if joiner == nil {
 		return room.Actor{}, policy.Invalid(secUpdate, "a newcomer without a leaf")
 	}
-	a := room.Actor{Kind: room.Newcomer}
+	a := room.Actor{Kind: room.Newcomer, Claims: claimsOf(&joiner.Credential)}
 	var err error
 	if a.Leaf, err = identify(joiner); err != nil {
 		return a, err
@@ -194,6 +210,9 @@ func (h *Hub) commit(ctx context.Context, from uri.Provider, r *hosted, req *mim
 	if next.state, err = r.state.Apply(u); err != nil {
 		return out, refuse(err)
 	}
+	if err := h.fits(ctx, r.id, next.state); err != nil {
+		return out, err
+	}
 	if next.row.GroupInfo, err = r.groupInfo(commit, req); err != nil {
 		return out, err
 	}
@@ -205,21 +224,28 @@ func (h *Hub) commit(ctx context.Context, from uri.Provider, r *hosted, req *mim
 	if err := h.routeWelcome(from, commit, req.Welcome, out.to); err != nil {
 		return out, err
 	}
+	var wishes []room.Participant // of the hub, which an external commit cannot take
+	if u.Actor.Kind == room.Newcomer {
+		wishes = h.wishes(r)
+	}
 	tree := commit.Tree()
 	next.row.stamp(h.Now())
 	next.proposals = nil
 	if err := h.merge(ctx, r, commit); err != nil {
 		return out, err
 	}
-	h.change(ctx, r, next)
-	out.event = Event{Sequence: r.row.Sequence, Body: mls.Marshal(&mimi.FanoutMessage{Timestamp: r.row.Accepted, Message: req.Message})}
+	if err := errors.Join(h.change(ctx, r, next), h.Store.SetHubProposals(ctx, r.id, nil)); err != nil {
+		return out, err
+	}
+	renewed, err := h.renew(ctx, r, wishes)
+	if err != nil {
+		return out, err
+	}
+	out.event = Event{Sequence: r.row.Sequence, Body: mls.Marshal(&mimi.FanoutMessage{Timestamp: r.row.Accepted, Message: req.Message, More: renewed})}
 	if req.Welcome != nil {
 		out.event.Welcome = mls.Marshal(&mimi.FanoutMessage{Timestamp: r.row.Accepted,
 			Message: mimi.NewMessage(&mls.Message{WireFormat: mls.WireWelcome, Welcome: req.Welcome}),
 			Tree:    mls.RatchetTreeOption{Representation: mls.TreeFull, Tree: tree}})
-	}
-	if err := h.Store.SetHubProposals(ctx, r.id, nil); err != nil {
-		return out, err
 	}
 	return out, h.Store.PutHubRoom(ctx, r.id, &r.row)
 }
@@ -292,16 +318,8 @@ func (h *Hub) keepsHub(ctx context.Context, c *mls.GroupContext) error {
 	if err != nil {
 		return err
 	}
-	list, err := externalSenders(c)
-	if err != nil {
-		return refuse(err)
-	}
-	for i := range list {
-		if bytes.Equal(mls.Marshal(list[i:i+1]), mls.Marshal(mls.ExternalSenders{us})) {
-			return nil
-		}
-	}
-	return notAllowed("mimi-protocol-06 §7", "the hub is not an external sender")
+	_, err = senderIndex(c, us)
+	return err
 }
 
 // routeWelcome finds by the KeyPackageRefs of a Welcome which providers it is for (mimi-protocol-06 §5.2, §5.5): those of the users

@@ -221,3 +221,21 @@ func (s *State) Membership() [sha256.Size]byte {
 	encodeTexts(&e, keys)
 	return sha256.Sum256(e.Bytes())
 }
+
+// Moved returns the users whose entries an update of the participant list changes, removes or adds; nil for any other proposal.
+func (s *State) Moved(p Proposal) []uri.User {
+	if p.Type != mls.ProposalAppDataUpdate || p.Component != policy.ParticipantList || p.Remove {
+		return nil
+	}
+	moves, err := s.moves(p.Data)
+	if err != nil {
+		return nil
+	}
+	var list []uri.User
+	for _, m := range moves {
+		if u, err := uri.ParseUser(m.key); err == nil {
+			list = append(list, u)
+		}
+	}
+	return list
+}

@@ -154,7 +154,7 @@ func (s *Store) HubRoutes(ctx context.Context) ([]hub.Route, error) {
 	return list, err
 }
 
-// HubSecret implements hub.Secrets.
+// HubSecret implements hub.Vault.
 func (s *Store) HubSecret(ctx context.Context, name string, fresh func() ([]byte, error)) ([]byte, error) {
 	at := place("hub_secret", []byte(name))
 	var value []byte

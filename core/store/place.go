@@ -57,7 +57,7 @@ func reportPlace(number int64) []byte {
 	return place("hub_report", binary.BigEndian.AppendUint64(nil, uint64(number)))
 }
 
-// PutHubReport implements hub.Reports. Note and messages are sealed.
+// PutHubReport implements hub.Vault. Note and messages are sealed.
 func (s *Store) PutHubReport(ctx context.Context, r *hub.Report) error {
 	text, err := json.Marshal(reportText{r.Note, r.Messages})
 	if err != nil {
@@ -75,7 +75,7 @@ func (s *Store) PutHubReport(ctx context.Context, r *hub.Report) error {
 	})
 }
 
-// HubReports implements hub.Reports.
+// HubReports implements hub.Vault.
 func (s *Store) HubReports(ctx context.Context, limit int) ([]hub.Report, error) {
 	var list []hub.Report
 	err := s.query(ctx, func(scan func(...any) error) error {

@@ -1,0 +1,70 @@
+package store
+
+import (
+	"bytes"
+	"slices"
+	"testing"
+	"time"
+
+	"mimigate/core/hub"
+	"mimigate/core/uri"
+)
+
+func TestHubPlace(t *testing.T) {
+	ctx := t.Context()
+	s := open(t, options(t))
+	room := testRoom(t)
+	parent, err := uri.ParseRoom("mimi://chat.example.org/r/b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	check := func(what string, children, fixed int, host bool) {
+		t.Helper()
+		a, err1 := s.HubChildren(ctx, parent)
+		b, err2 := s.HubRoomsOf(ctx, []byte{1})
+		c, err3 := s.HubAssetHost(ctx, "files.example.org")
+		if err1 != nil || err2 != nil || err3 != nil || len(a) != children || len(b) != fixed || c != host {
+			t.Errorf("%s: %v %v %v (%v %v %v)", what, a, b, c, err1, err2, err3)
+		}
+	}
+	check("at first", 0, 0, false)
+	if err := s.PutHubPlace(ctx, room, hub.Place{Parent: parent.String(), Membership: []byte{1}, Hosts: []string{"a.example", "files.example.org"}}); err != nil {
+		t.Fatal(err)
+	}
+	check("put", 1, 1, true)
+	if err := s.PutHubPlace(ctx, room, hub.Place{Hosts: []string{"a.example"}}); err != nil {
+		t.Fatal(err)
+	}
+	check("changed", 0, 0, false)
+	if list, err := s.HubRoomsOf(ctx, nil); err != nil || len(list) != 0 {
+		t.Errorf("rooms without a fixed membership: %v, %v", list, err)
+	}
+	closed(t, s)
+}
+
+func TestHubReports(t *testing.T) {
+	ctx := t.Context()
+	s := open(t, options(t))
+	from, err := uri.NewProvider("b.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret := "what was said, seen nowhere on disk"
+	for i, note := range []string{"first", "second", "third"} {
+		r := &hub.Report{Room: testRoom(t), From: from, Accused: "mimi://b.example/u/b", Reason: uint8(i), Note: note, At: time.UnixMilli(int64(i)),
+			Messages: []hub.Reported{{Content: []byte(secret), Accepted: 7, Proven: i == 1}}}
+		if err := s.PutHubReport(ctx, r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	list, err := s.HubReports(ctx, 2)
+	if err != nil || len(list) != 2 || list[0].Note != "third" || list[1].Note != "second" || !list[1].Messages[0].Proven || list[0].Messages[0].Proven ||
+		list[1].Reason != 1 || list[1].From != from || !list[1].At.Equal(time.UnixMilli(1)) || !slices.Equal(list[1].Messages[0].Content, []byte(secret)) ||
+		bytes.Contains([]byte(list[0].Note), []byte("first")) {
+		t.Errorf("%+v, %v", list, err)
+	}
+	if file := onDisk(t, s, secret); file != "" {
+		t.Errorf("a reported message stands in %s", file)
+	}
+	closed(t, s)
+}
