@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"mimigate/core/adapter"
 	"mimigate/core/router/record"
@@ -175,7 +174,7 @@ func (r *Router) reopen(b Binding) {
 
 // open opens one conversation, and tries again until it could, or ctx or its turn ends.
 func (r *Router) open(ctx context.Context, b Binding, turn int) {
-	for n := 1; r.opens(b.Chat, turn); n++ {
+	for n := 1; ctx.Err() == nil && r.opens(b.Chat, turn); n++ {
 		err := r.openOnce(ctx, b)
 		if ctx.Err() != nil {
 			return
@@ -192,9 +191,7 @@ func (r *Router) open(ctx context.Context, b Binding, turn int) {
 				r.Log.WarnContext(ctx, "admins not told", "error", err)
 			}
 		}
-		if !sleep(ctx, r.Backoff(n)) {
-			return
-		}
+		pause(ctx, r.Backoff(n), nil)
 	}
 }
 
@@ -262,10 +259,4 @@ func (r *Router) opened(ctx context.Context, chat Chat, p Place) (known bool, er
 		return true, nil // unbound meanwhile, or nothing new
 	}
 	return false, r.Store.MovePlace(ctx, all[i].Place, p)
-}
-
-// sleep waits, and reports false where ctx ended first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	pause(ctx, d, nil)
-	return ctx.Err() == nil
 }

@@ -245,10 +245,14 @@ func (r *Router) statusText(ctx context.Context) (string, error) {
 	for _, b := range status.Bindings {
 		lines = append(lines, strings.TrimSpace(fmt.Sprintf("%s/%s: %d waiting, %d failed %s", b.Account, b.Name, b.Waiting, b.Failed, b.Problem)))
 	}
+	return r.listing(lines), nil
+}
+
+func (r *Router) listing(lines []string) string {
 	if len(lines) == 0 {
-		return r.say(sayNothing), nil
+		return r.say(sayNothing)
 	}
-	return strings.Join(lines, "\n"), nil
+	return strings.Join(lines, "\n")
 }
 
 func (r *Router) roomsText(ctx context.Context) (string, error) {
@@ -264,9 +268,6 @@ func (r *Router) roomsText(ctx context.Context) (string, error) {
 		}
 		lines = append(lines, fmt.Sprintf("%v: %s/%s, %v%s", b.Room, b.Account, b.Name, b.Direction, managed))
 	}
-	if len(lines) == 0 {
-		return r.say(sayNothing), nil
-	}
 	slices.Sort(lines)
-	return strings.Join(lines, "\n"), nil
+	return r.listing(lines), nil
 }

@@ -39,19 +39,24 @@ func (r *Router) wake(p Place) {
 	r.start(func(ctx context.Context) { r.deliver(ctx, l) })
 }
 
-// hurry lets what waits for a later attempt be tried now: an account works again.
-func (r *Router) hurry(account string) {
+// hurry lets lines try now what waits for a later attempt.
+func (r *Router) hurry(which func(*line) bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, l := range r.lines {
-		if l.account != account {
-			continue
-		}
-		select {
-		case l.hurry <- struct{}{}:
-		default:
+		if which(l) {
+			select {
+			case l.hurry <- struct{}{}:
+			default:
+			}
 		}
 	}
+}
+
+// Hurry lets a conversation be delivered to now: somebody has decided on what waits there.
+func (r *Router) Hurry(p Place) {
+	r.wake(p)
+	r.hurry(func(l *line) bool { return l.place == p })
 }
 
 // waitsFor says whose connection a line waits for.
@@ -88,6 +93,9 @@ func (r *Router) deliver(ctx context.Context, l *line) {
 		if err == nil {
 			if wait := d.Due.Sub(r.Now()); wait > 0 {
 				l.wait(ctx, wait)
+				if now, ok, err := r.Store.NextDelivery(ctx, l.place); err != nil || !ok || now.Marker != d.Marker {
+					continue // dropped meanwhile
+				}
 			}
 			r.waitsFor(l, "")
 			err = r.attempt(ctx, l, d)

@@ -38,4 +38,5 @@ const (
 	Attempted = record.Attempted
 	Sent      = record.Sent
 	Failed    = record.Failed
+	Dropped   = record.Dropped
 )

@@ -85,7 +85,7 @@ func (r *Router) status(ctx context.Context, account Account, s adapter.Status) 
 	r.mu.Unlock()
 	r.Log.Log(ctx, level(s.State), "account", "account", account.ID, "state", s.State.String(), "reason", s.Reason, "do", s.Do)
 	if s.State == adapter.Connected {
-		r.hurry(account.ID)
+		r.hurry(func(l *line) bool { return l.account == account.ID }) // it works again
 	}
 	if !changed || s.State <= adapter.Connected {
 		return nil

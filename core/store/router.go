@@ -425,15 +425,15 @@ func (s *Store) PutDelivery(ctx context.Context, d router.Delivery) error {
 	}
 	return s.Do(ctx, func(ctx context.Context) error {
 		if _, err := s.exec(ctx, `UPDATE delivery SET state = $2, attempt = $3, due = $4, done = $5, reason = $6,
-			task = CASE WHEN $2 > $7 THEN NULL ELSE task END WHERE marker = $1`,
+			task = CASE WHEN CAST($2 AS BIGINT) > $7 THEN NULL ELSE task END WHERE marker = $1`,
 			d.Marker, int64(d.State), d.Attempt, millis(d.Due), done, d.Reason, int64(router.Attempted)); err != nil {
 			return err
 		}
 		if d.State <= router.Attempted || d.Task != nil {
 			return nil
 		}
-		_, err := s.exec(ctx, `DELETE FROM body WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM delivery WHERE message = $1 AND state <= $2)`,
-			bytes.Clone(d.Message[:]), int64(router.Attempted))
+		_, err := s.exec(ctx, `DELETE FROM body WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM delivery WHERE message = $1 AND (state <= $2 OR state = $3))`,
+			bytes.Clone(d.Message[:]), int64(router.Attempted), int64(router.Failed))
 		return err
 	})
 }

@@ -70,6 +70,8 @@ type Options struct {
 	Keys seal.Keys
 	// Log takes warnings; nil: none.
 	Log *slog.Logger
+	// Batch hears of each transaction: how many units it had, and how long it took; nil: nobody.
+	Batch func(units int, took time.Duration)
 }
 
 // Store is an open store. Its methods may be called from several goroutines.
@@ -78,6 +80,8 @@ type Store struct {
 	log    *slog.Logger
 	sealer atomic.Pointer[seal.Sealer]
 	health atomic.Pointer[error]
+
+	observe func(units int, took time.Duration) // nil: nobody
 
 	queue   chan *unit    // unbuffered: who has sent has the turn
 	closing chan struct{} // closed by Close
@@ -91,11 +95,13 @@ type Store struct {
 // Open opens the store at o.Location, making it if need be, and migrates it forward. It fails with ErrLocked, ErrNewer,
 // ErrDomain, ErrKey, or what the file system or the server says.
 func Open(ctx context.Context, o Options) (_ *Store, err error) {
-	db, err := database.Open(ctx, database.Options{Location: o.Location, Dir: o.Dir})
+	s := newStore(o.Log)
+	db, err := database.Open(ctx, database.Options{Location: o.Location, Dir: o.Dir, Unsure: s.note})
 	if err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}
-	s := newStore(db, o.Log)
+	s.db = db
+	s.observe = o.Batch
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, db.Close())
@@ -115,11 +121,11 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	return s, nil
 }
 
-func newStore(db *database.Database, log *slog.Logger) *Store {
+func newStore(log *slog.Logger) *Store {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Store{db: db, log: log, queue: make(chan *unit), closing: make(chan struct{}), stopped: make(chan struct{})}
+	return &Store{log: log, queue: make(chan *unit), closing: make(chan struct{}), stopped: make(chan struct{})}
 }
 
 // prepare settles, once the writer runs, whose store this is and what it is sealed with.

@@ -184,6 +184,7 @@ func (s *Store) write() {
 
 // batch runs one transaction: the unit u, which has its turn, and those that wait after it.
 func (s *Store) batch(u *unit) {
+	began := time.Now()
 	var kept []*unit
 	for n := 1; u != nil; n++ {
 		<-u.turn
@@ -195,6 +196,9 @@ func (s *Store) batch(u *unit) {
 		}
 	}
 	err := s.end(len(kept) > 0)
+	if s.observe != nil && err == nil && len(kept) > 0 {
+		s.observe(len(kept), time.Since(began))
+	}
 	if err != nil {
 		for i := len(kept) - 1; i >= 0; i-- {
 			kept[i].rollback(0)

@@ -104,7 +104,7 @@ type Deliveries interface {
 	// NextDelivery returns the first of a conversation that is not settled.
 	NextDelivery(ctx context.Context, p Place) (Delivery, bool, error)
 	// PutDelivery changes one: state, attempt, due, done and reason. One that is settled gives up its task, and the body that no
-	// other needs.
+	// other needs; one that failed keeps the body.
 	PutDelivery(ctx context.Context, d Delivery) error
 	// DeliveryByMarker returns the one with a marker's key.
 	DeliveryByMarker(ctx context.Context, marker string) (Delivery, bool, error)
@@ -276,7 +276,8 @@ const (
 	Waiting   DeliveryState = iota
 	Attempted               // T5 without T6: the outcome is unknown
 	Sent
-	Failed
+	Failed  // given up; the body is kept for a retry by command
+	Dropped // given up for good
 )
 
 // Merge adds the native parts that arrived now to those that arrived before.
