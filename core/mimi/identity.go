@@ -63,3 +63,58 @@ func fromNames(names []string) (user uri.User, client uri.Client, err error) {
 	}
 	return user, client, nil
 }
+
+// Authentication is the authentication service of MLS (RFC 9420 §5.3.1) for rooms of MIMI: whose credential may stand for which user.
+type Authentication struct {
+	// Certificates verifies an X.509 chain (DER, the client's first) against what is known of its user's provider.
+	Certificates func(chain [][]byte) error
+	// Basic says whether users of a provider may have Basic credentials, which nobody vouches for but the hub they came by. Nil: of none.
+	Basic func(uri.Provider) bool
+}
+
+// VerifyCredential is for [mls.Config]: the credential names one user, and that user's provider vouches for it in the way we ask of it. That
+// the certificate is for the key the engine checks. The error wraps ErrIdentity.
+func (a *Authentication) VerifyCredential(c *mls.Credential, _ []byte) error {
+	user, _, err := Identify(c)
+	if err != nil {
+		return err
+	}
+	if c.Type == mls.CredentialX509 {
+		if err := a.Certificates(c.Certificates); err != nil {
+			return fmt.Errorf("%w: %w", ErrIdentity, err)
+		}
+		return nil
+	}
+	if a.Basic == nil || !a.Basic(user.Provider()) {
+		return fmt.Errorf("%w that is vouched for: a Basic credential of %s", ErrIdentity, user.Domain())
+	}
+	return nil
+}
+
+// VerifySuccessor is for [mls.Config]: a certificate is renewed for the same user and client. The error wraps ErrIdentity.
+func (a *Authentication) VerifySuccessor(old, next *mls.Credential) error {
+	user, client, err := Identify(old)
+	if err != nil {
+		return err
+	}
+	user2, client2, err := Identify(next)
+	if err != nil {
+		return err
+	}
+	if user != user2 || client != client2 {
+		return fmt.Errorf("%w that it named before", ErrIdentity)
+	}
+	return nil
+}
+
+// VerifyExternalSender is for [mls.Config]: who may propose from outside names a provider, by its Basic credential (reading: design §8). That
+// the hub is among them its rooms' followers see by the key of its answers.
+func (a *Authentication) VerifyExternalSender(c *mls.Credential, _ []byte) error {
+	if c.Type != mls.CredentialBasic {
+		return fmt.Errorf("%w: an external sender of credential type %d", ErrIdentity, c.Type)
+	}
+	if _, err := uri.ParseProvider(string(c.Identity)); err != nil {
+		return fmt.Errorf("%w: an external sender", ErrIdentity)
+	}
+	return nil
+}
