@@ -51,4 +51,7 @@ type Sink interface {
 	// Unchanged reports that a change asked for by EnsureParticipant, RemoveParticipant or SetRole (user), or by Describe
 	// (user is zero), was refused for good. reason is a sentence for people.
 	Unchanged(ctx context.Context, room uri.Room, user uri.User, reason string) error
+	// Gap reports that some of what was said in the room before this time could not be read and never will be: its group was lost,
+	// and has been joined anew. What changed in it meanwhile was told just before, as changed by nobody (by is zero).
+	Gap(ctx context.Context, room uri.Room, at time.Time) error
 }

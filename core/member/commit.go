@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"mimigate/core/member/form"
 	"mimigate/core/mimi"
 	"mimigate/core/mls"
 	"mimigate/core/policy"
@@ -15,36 +16,83 @@ import (
 // maxChanges is how many changes go into one commit (mimi.md §8 recommends a hundred).
 const maxChanges = 100
 
-// nextChange finds what is to be committed: requests, and proposals of others in a room of ours. Where the key packages of
+// nextChange finds what is to be committed: requests, and proposals of others when it is our turn. Where the key packages of
 // somebody elsewhere are needed, fetching them comes first.
 func (m *Members) nextChange(ctx context.Context, s *shared, requests bool) (job, error) {
 	if s.vain == s.group.Epoch()+1 {
 		return nil, nil
 	}
-	var due []Request
+	committers := m.committers(s)
 	if requests {
-		var err error
-		if due, err = m.Store.RoomRequests(ctx, s.id); err != nil {
+		due, err := m.Store.RoomRequests(ctx, s.id)
+		if err != nil {
 			return nil, err
 		}
-	}
-	for i := range due {
-		if missing, user := m.lacksKeys(s, &due[i]); missing {
-			return m.fetchKeys(s, due[i], user), nil
+		if next, err := m.nextRequest(ctx, s, committers, due); err != nil || next != nil {
+			return next, err
 		}
 	}
-	switch {
-	case len(due) > 0 && due[0].Alone:
-		due = due[:1]
-	case len(due) > 0:
-		due = slices.DeleteFunc(due, func(r Request) bool { return r.Alone })
-		due = due[:min(len(due), maxChanges)]
-	}
-	if len(due) == 0 && (len(s.group.Proposals()) == 0 || !m.joins(s.id)) {
+	if len(committers) == 0 || len(s.group.Proposals()) == 0 || !m.joins(s.id) {
 		return nil, nil
 	}
-	return m.makeCommit(ctx, s, due)
+	return m.makeCommit(ctx, s, committers[0], nil)
 }
+
+// nextRequest finds the next job for what was asked for. One leaf commits all that it may; what nobody from here may do, those it is
+// about may be able to do themselves.
+func (m *Members) nextRequest(ctx context.Context, s *shared, committers []mls.LeafIndex, due []Request) (job, error) {
+	var batch []Request
+	var by mls.LeafIndex
+	var who uri.User
+	for i := range due {
+		r := &due[i]
+		if len(batch) == 0 {
+			leaf, ok := m.whoMay(s, committers, r)
+			if !ok {
+				if next, err := m.byThemself(ctx, s, r); err != nil || next != nil {
+					return next, err
+				}
+				continue
+			}
+			by = leaf
+			l, _ := s.state.Leaf(by)
+			who = l.User
+		} else if r.Alone || len(batch) == maxChanges || !m.may(s, who, r) {
+			continue
+		}
+		if missing, user := m.lacksKeys(s, r); missing {
+			return m.fetchKeys(s, *r, user), nil
+		}
+		batch = append(batch, *r)
+		if r.Alone {
+			break
+		}
+	}
+	if len(batch) == 0 {
+		return nil, nil
+	}
+	return m.makeCommit(ctx, s, by, batch)
+}
+
+// byThemself lets one of our people do what nobody else from here may: come in, where the room is open to them or their client was
+// there before. Nil without an error: they have done what they can, and others have to commit it.
+func (m *Members) byThemself(ctx context.Context, s *shared, r *Request) (job, error) {
+	user, err := uri.ParseUser(r.Subject)
+	ours := err == nil && user.Provider() == m.Provider
+	if ours && m.needsLeaf(s, r, user) {
+		_, client, err := m.credential(user)
+		if err != nil {
+			return nil, err
+		}
+		if s.state.MayJoin(room.Actor{Leaf: room.Leaf{User: user, Client: client}}) == nil {
+			return m.enter(s.id, s.group.CipherSuite(), user), nil
+		}
+	}
+	return func(context.Context) error { return nil }, m.abandon(ctx, s, r.Subject, nobodyMay)
+}
+
+// nobodyMay tells people why a change is not even asked for.
+const nobodyMay = "nobody from here may do that in this room"
 
 // lacksKeys reports whether a request is to add a user of another provider whose key packages we do not have yet.
 func (m *Members) lacksKeys(s *shared, r *Request) (bool, uri.User) {
@@ -52,12 +100,15 @@ func (m *Members) lacksKeys(s *shared, r *Request) (bool, uri.User) {
 	if err != nil || user.Provider() == m.Provider || len(r.KeyPackages) > 0 {
 		return false, user
 	}
-	return needsLeaf(s, r, user), user
+	return m.needsLeaf(s, r, user), user
 }
 
-// needsLeaf reports whether a user is to have a client in the group and has none. A change of role alone brings in nobody.
-func needsLeaf(s *shared, r *Request, user uri.User) bool {
-	return r.Role > uint32(policy.BannedRole) && s.state.Clients(user) == 0 && (!r.Exact || s.state.Role(user) == policy.NoRole)
+// needsLeaf reports whether a user is to have a client in the group and has none, or, as one of ours, none that we have the keys of.
+// A change of role alone brings in nobody.
+func (m *Members) needsLeaf(s *shared, r *Request, user uri.User) bool {
+	_, in := s.leaves[user]
+	in = in || user.Provider() != m.Provider && s.state.Clients(user) > 0
+	return r.Role > uint32(policy.BannedRole) && !in && (!r.Exact || s.state.Role(user) == policy.NoRole)
 }
 
 // plan is what a commit is to contain.
@@ -72,7 +123,7 @@ func (p *plan) empty() bool { return len(p.people) == 0 && len(p.proposals) == 0
 
 // makeCommit commits what was asked for: it is staged on disk with all that is needed to merge it (design §5 rule iv), and the job
 // is to hand it to the hub. Requests that are fulfilled already, or that cannot be, are taken off.
-func (m *Members) makeCommit(ctx context.Context, s *shared, due []Request) (job, error) {
+func (m *Members) makeCommit(ctx context.Context, s *shared, by mls.LeafIndex, due []Request) (job, error) {
 	p := new(plan)
 	for i := range due {
 		if err := m.add(p, s, &due[i]); err != nil {
@@ -90,10 +141,10 @@ func (m *Members) makeCommit(ctx context.Context, s *shared, due []Request) (job
 	if u := s.state.Change(p.people...); !u.Empty() {
 		p.proposals = append(p.proposals, componentUpdate(policy.ParticipantList, u.Marshal()))
 	}
-	if p.empty() && (len(s.group.Proposals()) == 0 || !m.joins(s.id)) {
-		return nil, nil
+	if p.empty() && len(due) > 0 {
+		return func(context.Context) error { return nil }, nil // all were fulfilled already
 	}
-	request, step, err := m.stage(s, p)
+	request, step, err := m.stage(s, by, p)
 	if err != nil {
 		m.Log.Warn("a commit is not possible", "room", s.id, "error", err)
 		return func(context.Context) error { return nil }, m.refused(ctx, s, p.subjects, "it is not possible in this room")
@@ -141,11 +192,16 @@ func (m *Members) add(p *plan, s *shared, r *Request) error {
 				changes = true
 			}
 		}
-	case !needsLeaf(s, r, user):
+	case !m.needsLeaf(s, r, user):
 	case user.Provider() == m.Provider:
 		secrets, err := m.newKeyPackage(user, s.group.CipherSuite(), 0)
 		if err != nil {
 			return err
+		}
+		for _, l := range s.lost {
+			if l.User == user {
+				p.proposals = append(p.proposals, mls.Proposal{Type: mls.ProposalRemove, Remove: l.Index})
+			}
 		}
 		p.own = append(p.own, secrets)
 		changes = true
@@ -178,47 +234,34 @@ func (m *Members) addDescription(p *plan, s *shared, r *Request) error {
 
 // stage makes the commit and the request that carries it. Our own hub needs no Welcome for our leaves, works the GroupInfo out and
 // keeps the tree; of another we do not know.
-func (m *Members) stage(s *shared, p *plan) ([]byte, *mls.Step, error) {
+func (m *Members) stage(s *shared, by mls.LeafIndex, p *plan) ([]byte, *mls.Step, error) {
 	ours := m.joins(s.id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	// Where leaves of ours come in, new path keys would be known to nobody but whom they are encrypted for anyway, and in a tree of
 	// new leaves there is no node that many of them share: each would cost an encryption (RFC 9420 §12.4 asks for none).
-	step, err := s.group.Commit(m.committer(s), mls.CommitOptions{Proposals: p.proposals, Own: p.own, OmitPath: len(p.own) > 0,
-		WantGroupInfo: true, OmitOwnWelcome: ours, Framing: handshakeFraming(s.group)})
+	step, err := s.group.Commit(by, mls.CommitOptions{Proposals: p.proposals, Own: p.own, OmitPath: len(p.own) > 0,
+		WantGroupInfo: true, OmitOwnWelcome: ours, Framing: form.HandshakeFraming(s.group.Context())})
 	if err != nil {
 		return nil, nil, err
 	}
-	return mls.Marshal(updateRequest(step, ours)), step, nil
+	return mls.Marshal(updateRequest(step, nil, ours)), step, nil
 }
 
-// handshakeFraming is the authenticated data of a handshake: empty in the form that the group wants.
-func handshakeFraming(g *mls.Group) mls.Framing {
-	dict, err := g.Context().Dictionary()
-	if _, safe := dict.Get(mls.ComponentSafeAAD); err == nil && safe {
-		return mls.Framing{SafeAAD: mls.SafeAAD{}}
+// updateRequest carries a commit; tree is that of an external one.
+func updateRequest(step *mls.Step, tree []byte, ours bool) *mimi.UpdateRequest {
+	if tree == nil {
+		tree = step.Tree()
 	}
-	return mls.Framing{}
-}
-
-func updateRequest(step *mls.Step, ours bool) *mimi.UpdateRequest {
 	msg, err := mimi.ParseMessage(step.Message)
 	if err != nil {
 		panic("member: the engine's own commit: " + err.Error())
 	}
 	req := &mimi.UpdateRequest{Message: msg, Welcome: step.Welcome, GroupInfo: mimi.GroupInfoOption{Full: step.GroupInfo},
-		Tree: mls.RatchetTreeOption{Representation: mls.TreeFull, Tree: step.Tree()}}
+		Tree: mls.RatchetTreeOption{Representation: mls.TreeFull, Tree: tree}}
 	if ours {
 		req.GroupInfo = mimi.GroupInfoOption{Partial: step.GroupInfo.Partial()}
 		req.Tree = mls.RatchetTreeOption{Representation: mls.TreeDistributionService}
 	}
 	return req
-}
-
-// committer is the leaf that commits for our people: the gateway participant's, or the first we have.
-func (m *Members) committer(s *shared) mls.LeafIndex {
-	if i, ok := s.leaves[m.gateway]; ok {
-		return i
-	}
-	return s.group.LocalLeaves()[0]
 }

@@ -33,6 +33,9 @@ func (f *fate) point(s *side) {
 
 // raise starts the process again that died.
 func (f *fate) raise() {
+	if f == nil {
+		return
+	}
 	if s := f.died.Load(); s != nil && s.dead.Load() {
 		s.reopen()
 	}

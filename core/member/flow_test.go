@@ -157,8 +157,8 @@ func TestRefusedCommit(t *testing.T) {
 	b.untilTexts("hello")
 	a.untilTexts("hello")
 	for _, event := range []string{
-		"unchanged alice@a.example: the room's provider does not allow it",
-		"unchanged bob@b.example: the room's provider does not allow it",
+		"unchanged alice@a.example: nobody from here may do that in this room",
+		"unchanged bob@b.example: nobody from here may do that in this room",
 	} {
 		b.until(event, func() bool { return b.sink.told(event) })
 	}

@@ -7,10 +7,9 @@ import (
 	"slices"
 	"time"
 
-	"mimigate/core/content"
+	"mimigate/core/member/form"
 	"mimigate/core/mimi"
 	"mimigate/core/mls"
-	"mimigate/core/policy"
 	"mimigate/core/uri"
 )
 
@@ -19,30 +18,6 @@ const device = "mimigate"
 
 // keyPackageLife is how long a key package that was handed out can be used.
 const keyPackageLife = 30 * 24 * time.Hour
-
-// components are those we understand, in room state, authenticated data or media types (mls-extensions-10 §4.7).
-func components() mls.ComponentsList {
-	list := mls.ComponentsList{mls.ComponentAppComponents, mls.ComponentSafeAAD, mls.ComponentContentMediaTypes, mls.ComponentLastResortKeyPackage}
-	for c := policy.FrankAAD; c <= policy.MessageExpirationPolicy; c++ {
-		list = append(list, mls.ComponentID(c))
-	}
-	return list
-}
-
-// mediaTypes are those we can read (mimi-content-09 §7.1).
-func mediaTypes() mls.MediaTypeList {
-	return mls.MediaTypeList{{Type: content.TypeMessage}, {Type: "text/plain", Parameters: []mls.Parameter{{Name: "charset", Value: "utf-8"}}},
-		{Type: "text/markdown", Parameters: []mls.Parameter{{Name: "variant", Value: "GFM-MIMI"}}}, {Type: content.TypeStatus}}
-}
-
-// leafExtensions says in each of our leaves what it supports (mls-extensions-10 §4.7, §4.10).
-func leafExtensions() mls.Extensions {
-	return mls.Extensions{mls.AppDataDictionary{
-		{ID: mls.ComponentAppComponents, Data: mls.Marshal(components())},
-		{ID: mls.ComponentSafeAAD, Data: mls.Marshal(mls.ComponentsList{mls.ComponentID(policy.FrankAAD)})},
-		{ID: mls.ComponentContentMediaTypes, Data: mls.Marshal(mediaTypes())},
-	}.Extension()}
-}
 
 // credential names the client of one of our people; the error wraps ErrUser.
 func (m *Members) credential(user uri.User) (mls.Credential, uri.Client, error) {
@@ -53,18 +28,26 @@ func (m *Members) credential(user uri.User) (mls.Credential, uri.Client, error) 
 	return mls.BasicCredential([]byte(client.String())), client, err
 }
 
-// newKeyPackage makes a leaf-to-be for one of our people, with keys of its own.
-func (m *Members) newKeyPackage(user uri.User, suite mls.CipherSuite, life time.Duration) (*mls.JoinSecrets, error) {
+// leafOf is what a new leaf of one of our people is made of, with a signature key of its own.
+func (m *Members) leafOf(user uri.User, suite mls.CipherSuite, life time.Duration) (mls.LeafTemplate, error) {
 	credential, _, err := m.credential(user)
 	if err != nil {
-		return nil, err
+		return mls.LeafTemplate{}, err
 	}
 	key, err := m.MLS.Suites.NewSignatureKey(suite, rand.Reader)
 	if err != nil {
-		return nil, fmt.Errorf("member: %w", err)
+		return mls.LeafTemplate{}, fmt.Errorf("member: %w", err)
 	}
-	secrets, err := mls.NewKeyPackage(m.MLS, suite, mls.LeafTemplate{Credential: credential, Signature: key,
-		Extensions: leafExtensions(), Lifetime: life})
+	return mls.LeafTemplate{Credential: credential, Signature: key, Extensions: form.LeafExtensions(), Lifetime: life}, nil
+}
+
+// newKeyPackage makes a leaf-to-be for one of our people, with keys of its own.
+func (m *Members) newKeyPackage(user uri.User, suite mls.CipherSuite, life time.Duration) (*mls.JoinSecrets, error) {
+	leaf, err := m.leafOf(user, suite, life)
+	if err != nil {
+		return nil, err
+	}
+	secrets, err := mls.NewKeyPackage(m.MLS, suite, leaf)
 	if err != nil {
 		return nil, fmt.Errorf("member: %w", err)
 	}
@@ -226,17 +209,13 @@ func (m *Members) fetchKeys(s *shared, r Request, user uri.User) job {
 }
 
 func (m *Members) keyRequest(id uri.Room, suite mls.CipherSuite, target uri.User) (*mimi.KeyMaterialRequest, error) {
-	credential, _, err := m.credential(m.gateway)
+	leaf, err := m.leafOf(m.gateway, suite, 0)
 	if err != nil {
 		return nil, err
 	}
-	key, err := m.MLS.Suites.NewSignatureKey(suite, rand.Reader)
-	if err != nil {
-		return nil, fmt.Errorf("member: %w", err)
-	}
 	req := &mimi.KeyMaterialRequest{Requester: m.gateway.String(), Target: target.String(), Room: id.String(),
-		Suites: []mls.CipherSuite{suite}, Required: requiredCapabilities(), SignatureKey: key.PublicBytes(), Credential: credential}
-	return req, req.Sign(m.MLS.Suites, key)
+		Suites: []mls.CipherSuite{suite}, Required: form.RequiredCapabilities(), SignatureKey: leaf.Signature.PublicBytes(), Credential: leaf.Credential}
+	return req, req.Sign(m.MLS.Suites, leaf.Signature)
 }
 
 // fetched keeps the key packages with the request, if they are good and the user's own.

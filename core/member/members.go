@@ -114,10 +114,15 @@ func (m *Members) Close() { m.queues.Close() }
 type shared struct {
 	id      uri.Room
 	fence   int64
-	opening bool   // further up in this very unit its inbox is being opened
-	last    int64  // the greatest number of a message of ours
-	sent    int64  // up to which number the hub has accepted them; it knows those again that it is given once more
-	vain    uint64 // one more than the epoch that we cannot commit in, until another commit ends it; 0: none
+	opening bool       // further up in this very unit its inbox is being opened
+	last    int64      // the greatest number of a message of ours
+	sent    int64      // up to which number the hub has accepted them; it knows those again that it is given once more
+	vain    uint64     // one more than the epoch that we cannot commit in, until another commit ends it; 0: none
+	tried   int        // how many of our people the hub did not let back in
+	entry   *mls.Group // entered by a commit that is on its way; see enter.go
+	// Whether the hub has gone back is to be found out; one more than the epoch in which it had not.
+	doubt    bool
+	examined uint64
 	memory
 
 	mu    sync.Mutex // for group: its steps are settled after their unit, when another may have its turn
@@ -128,7 +133,8 @@ type shared struct {
 type memory struct {
 	state  *room.State
 	leaves map[uri.User]mls.LeafIndex // of our people
-	stale  bool
+	lost   []room.Leaf                // of our people too, but without keys
+	stale  bool                       // the group is lost
 }
 
 func stateName(id uri.Room) []byte { return []byte("member " + id.String()) }
@@ -180,10 +186,24 @@ func (m *Members) room(ctx context.Context, id uri.Room) (*shared, error) {
 	if s.stale, err = m.Store.IsStale(ctx, id); err != nil {
 		return nil, err
 	}
+	if s.entry, err = m.loadEntry(ctx, id); err != nil {
+		return nil, err
+	}
 	if s.last, err = m.Store.LastOutgoing(ctx, id); err != nil {
 		return nil, err
 	}
 	return s, m.adopt(ctx, s)
+}
+
+// place is like room; one that our people are not in yet is a room whose group is to be entered first of all.
+func (m *Members) place(ctx context.Context, id uri.Room) (*shared, error) {
+	s, err := m.room(ctx, id)
+	if !errors.Is(err, ErrNoRoom) {
+		return s, err
+	}
+	s = &shared{id: id, memory: memory{stale: true}}
+	s.entry, err = m.loadEntry(ctx, id)
+	return s, err
 }
 
 // adopt makes this instance the room's owner and keeps the room in memory, for as long as the unit is not undone.
@@ -199,27 +219,42 @@ func (m *Members) adopt(ctx context.Context, s *shared) error {
 	return nil
 }
 
-// remember works out what the members need to know of a group's epoch.
-func (m *Members) remember(id uri.Room, g *mls.Group) (memory, error) {
+// roomState is the state of a room at the beginning of a group's epoch.
+func roomState(id uri.Room, g *mls.PublicGroup) (*room.State, error) {
 	dict, err := g.Context().Dictionary()
 	if err != nil {
-		return memory{}, fmt.Errorf("member: %w", err)
+		return nil, fmt.Errorf("member: %w", err)
 	}
-	out := memory{leaves: make(map[uri.User]mls.LeafIndex)}
 	var leaves []room.Leaf
 	for i, node := range g.Members() {
 		l, err := identify(node)
 		if err != nil {
-			return memory{}, fmt.Errorf("member: %w", err)
+			return nil, fmt.Errorf("member: %w", err)
 		}
 		l.Index = i
 		leaves = append(leaves, l)
-		if g.IsLocal(i) {
-			out.leaves[l.User] = i
-		}
 	}
-	if out.state, err = room.New(id, dict, leaves); err != nil {
-		return memory{}, fmt.Errorf("member: %w", err)
+	state, err := room.New(id, dict, leaves)
+	if err != nil {
+		return nil, fmt.Errorf("member: %w", err)
+	}
+	return state, nil
+}
+
+// remember works out what the members need to know of a group's epoch.
+func (m *Members) remember(id uri.Room, g *mls.Group) (memory, error) {
+	out := memory{leaves: make(map[uri.User]mls.LeafIndex)}
+	var err error
+	if out.state, err = roomState(id, &g.PublicGroup); err != nil {
+		return memory{}, err
+	}
+	for l := range out.state.Leaves() {
+		switch {
+		case g.IsLocal(l.Index):
+			out.leaves[l.User] = l.Index
+		case l.User.Provider() == m.Provider:
+			out.lost = append(out.lost, l)
+		}
 	}
 	return out, nil
 }

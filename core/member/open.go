@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"mimigate/core/content"
+	"mimigate/core/member/form"
 	"mimigate/core/mimi"
 	"mimigate/core/mls"
 	"mimigate/core/policy"
@@ -19,11 +20,8 @@ import (
 // opened again later.
 func (m *Members) Open(ctx context.Context, id uri.Room) error {
 	return m.Store.Do(ctx, func(ctx context.Context) error {
-		s, err := m.room(ctx, id)
-		if errors.Is(err, ErrNoRoom) {
-			s, err = &shared{id: id}, nil
-		}
-		if err != nil || s.opening || s.stale {
+		s, err := m.place(ctx, id)
+		if err != nil || s.opening {
 			return err // whoever is opening further up takes what has come meanwhile
 		}
 		s.opening = true
@@ -38,9 +36,6 @@ func (m *Members) Open(ctx context.Context, id uri.Room) error {
 			}
 			if s, err = m.openBody(ctx, s, body); err != nil {
 				return err
-			}
-			if s.stale {
-				return nil // it stands in the inbox until the room has been joined anew
 			}
 			if err := m.Store.DropInbox(ctx, id, number); err != nil {
 				return err
@@ -86,23 +81,36 @@ func (m *Members) openBody(ctx context.Context, s *shared, body []byte) (*shared
 		}
 	}
 	for i := range list {
-		f := &list[i]
-		switch {
-		case f.Message.Welcome != nil && s.group == nil:
-			if s, err = m.join(ctx, s, f); err != nil {
-				return s, err
-			}
-		case s.group == nil || f.Message.Welcome != nil: // of before our time; or merged with its commit
-		case f.Message.Private != nil:
-			err = m.openPrivate(ctx, s, f)
-		default:
-			err = m.openHandshakes(ctx, s, f, welcome)
-		}
-		if err != nil || s.stale {
+		if s, err = m.openMessage(ctx, s, &list[i], welcome); err != nil {
 			return s, err
 		}
 	}
 	return s, nil
+}
+
+// openMessage opens one message. Of a lost group what was said in epochs that we had is still readable; its handshakes lead
+// nowhere, until one of our people enters it anew or somebody brings them in.
+func (m *Members) openMessage(ctx context.Context, s *shared, f *mimi.FanoutMessage, welcome *mls.Welcome) (*shared, error) {
+	if s.stale {
+		entered, err := m.isEntry(ctx, s, f.Message)
+		if err != nil {
+			return s, err
+		}
+		if entered {
+			return m.begin(ctx, s, s.entry, f.Timestamp)
+		}
+	}
+	switch {
+	case f.Message.Welcome != nil && s.stale:
+		return m.join(ctx, s, f)
+	case s.group == nil || f.Message.Welcome != nil: // of before our time; or merged with its commit
+		return s, nil
+	case f.Message.Private != nil:
+		return s, m.openPrivate(ctx, s, f)
+	case s.stale:
+		return s, nil
+	}
+	return s, m.openHandshakes(ctx, s, f, welcome)
 }
 
 // drop logs a message that cannot be used, and why.
@@ -125,6 +133,9 @@ func (m *Members) openPrivate(ctx context.Context, s *shared, f *mimi.FanoutMess
 	s.mu.Unlock()
 	if err != nil {
 		m.drop(s, "a message cannot be opened", err)
+		if !s.stale && f.Message.Epoch() > s.group.Epoch() {
+			return m.lose(ctx, s, "a message of an epoch whose commit never came")
+		}
 		return nil
 	}
 	if err := m.keep(ctx, s, step); err != nil {
@@ -172,36 +183,8 @@ func (m *Members) decode(s *shared, from uri.User, data []byte, f *mimi.FanoutMe
 	if err := c.CheckTimes(time.UnixMilli(int64(f.Timestamp)), time.Time{}, m.Now()); err != nil {
 		return nil, id, err
 	}
-	return c, id, m.checkFrank(s, from, encoded, data, f)
-}
-
-// checkFrank verifies the hub's frank of a message, where there is one (mimi-protocol-06 §5.4.1): a wrong one is worse than none, as
-// somebody between has altered it.
-func (m *Members) checkFrank(s *shared, from uri.User, encoded, data []byte, f *mimi.FanoutMessage) error {
-	dict, err := s.group.Context().Dictionary()
-	if err != nil || f.Frank == nil {
-		return err
-	}
-	agentData, ok := dict.Get(mls.ComponentID(policy.FrankingAgent))
-	if !ok {
-		return nil
-	}
-	var agent mimi.FrankingAgent
-	if err := mls.Unmarshal(agentData, &agent); err != nil {
-		return err
-	}
-	items, err := mls.ParseSafeAAD(f.Message.Private.AuthenticatedData, false)
-	if err != nil {
-		return err
-	}
-	tag := mimi.FrankingTag(saltOf(encoded), data)
-	for _, item := range items {
-		if item.Component == mls.ComponentID(policy.FrankAAD) && string(item.Data) != string(tag[:]) {
-			return fmt.Errorf("%w: the franking tag is of another message", mimi.ErrFrank)
-		}
-	}
-	return f.Frank.Verify(m.MLS.Suites, s.group.CipherSuite(), agent.SignatureKey,
-		&mimi.FrankingContext{Sender: from.String(), Room: s.id.String(), Accepted: f.Timestamp})
+	return c, id, form.CheckFrank(m.MLS.Suites, s.group.Context(),
+		&mimi.FrankingContext{Sender: from.String(), Room: s.id.String(), Accepted: f.Timestamp}, encoded, data, f)
 }
 
 // deliver tells the Sink of a message: once, and if its sender's role permits it.
@@ -239,8 +222,14 @@ func (m *Members) openHandshake(ctx context.Context, s *shared, msg mimi.Message
 	if err != nil {
 		return err
 	}
+	with := mls.Arrival{Own: own, Welcome: welcome}
+	if ours, err := m.isEntry(ctx, s, msg); err != nil {
+		return err
+	} else if ours {
+		with.Entered = s.entry
+	}
 	s.mu.Lock()
-	step, err := s.group.Process(msg.Message, mls.Arrival{Own: own, Welcome: welcome})
+	step, err := s.group.Process(msg.Message, with)
 	s.mu.Unlock()
 	if err != nil {
 		return m.cannotFollow(ctx, s, msg, err)
@@ -255,15 +244,14 @@ func (m *Members) openHandshake(ctx context.Context, s *shared, msg mimi.Message
 // the hub has accepted and we cannot take means that the group has gone on without us.
 func (m *Members) cannotFollow(ctx context.Context, s *shared, msg mimi.Message, err error) error {
 	m.drop(s, "a handshake cannot be taken", err)
-	commit := msg.Public != nil && msg.Public.Content.ContentType == mls.ContentCommit
-	if !commit || msg.Epoch() < s.group.Epoch() {
-		return nil
+	switch commit := msg.Public != nil && msg.Public.Content.ContentType == mls.ContentCommit; {
+	case commit && msg.Epoch() >= s.group.Epoch():
+		return m.lose(ctx, s, "it has gone on without us")
+	case commit && s.examined != s.group.Epoch()+1: // another than the one we have followed: a hub that went back?
+		s.doubt = true
+		m.Store.OnCommit(ctx, func() { m.queues.Wake(s.id) })
 	}
-	m.Log.Error("the room's group has gone on without us: it must be joined anew", "room", s.id)
-	next := s.memory
-	next.stale = true
-	m.change(ctx, s, next)
-	return m.Store.SetStale(ctx, s.id, true)
+	return nil
 }
 
 // merge begins the epoch of a commit, whosever it is, and tells the Sink what it changed.
@@ -279,6 +267,9 @@ func (m *Members) merge(ctx context.Context, s *shared, commit *mls.Step, own []
 		return err
 	}
 	if err := m.Store.SetPendingCommit(ctx, s.id, nil); err != nil { // ours came back, or another took the epoch
+		return err
+	}
+	if err := m.setEntry(ctx, s, nil); err != nil {
 		return err
 	}
 	if err := m.usedUp(ctx, own); err != nil {
@@ -297,7 +288,7 @@ func (m *Members) merge(ctx context.Context, s *shared, commit *mls.Step, own []
 			return err
 		}
 	}
-	return m.report(ctx, s, before, commit, accepted)
+	return m.tell(ctx, s, before, authors(before, s.state, commit), accepted)
 }
 
 // leave forgets a room that none of our people is in any more, and what was still to be said and changed there; its records are
@@ -359,5 +350,5 @@ func (m *Members) isFulfilled(s *shared, r *Request) bool {
 	if r.Role <= uint32(policy.BannedRole) {
 		return uint32(role) == r.Role && clients == 0
 	}
-	return !needsLeaf(s, r, user) && (!r.Exact || uint32(role) == r.Role)
+	return !m.needsLeaf(s, r, user) && (!r.Exact || uint32(role) == r.Role)
 }

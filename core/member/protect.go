@@ -6,8 +6,7 @@ import (
 	"fmt"
 
 	"mimigate/core/content"
-	"mimigate/core/mimi"
-	"mimigate/core/mls"
+	"mimigate/core/member/form"
 	"mimigate/core/policy"
 	"mimigate/core/room"
 	"mimigate/core/uri"
@@ -66,11 +65,11 @@ func (m *Members) protect(ctx context.Context, s *shared, o *Outgoing) error {
 	if !in || s.stale || s.group.Epoch() < o.After {
 		return nil
 	}
-	data, err := frame(s.group.Context(), o.Content)
+	data, err := form.Frame(s.group.Context(), o.Content)
 	if err != nil {
 		return fmt.Errorf("member: %w", err)
 	}
-	framing, err := framingOf(s, o.Content, data)
+	framing, err := form.Framing(s.group.Context(), s.state.Rules(), o.Content, data)
 	if err != nil {
 		return fmt.Errorf("member: %w", err)
 	}
@@ -83,42 +82,6 @@ func (m *Members) protect(ctx context.Context, s *shared, o *Outgoing) error {
 	o.Message = step.Message
 	return m.keep(ctx, s, step)
 }
-
-// frame makes application data of an encoded message: an ApplicationFraming where the group has content_media_types
-// (mls-extensions-10 §6.3).
-func frame(c *mls.GroupContext, encoded []byte) ([]byte, error) {
-	types, err := c.ContentMediaTypes()
-	if err != nil || types == nil {
-		return encoded, err
-	}
-	return content.Framed{Type: content.TypeMessage, Content: encoded}.Marshal()
-}
-
-// framingOf is what goes with the application data: in a group with safe_aad a SafeAAD, and in it a franking tag where the room's
-// hub franks (mimi-protocol-06 §5.4.1); and padding as the room's policy wants it.
-func framingOf(s *shared, encoded, data []byte) (mls.Framing, error) {
-	var f mls.Framing
-	if op := s.state.Rules().Operational; op != nil && op.Messages.PadToSize > 0 {
-		size := int(op.Messages.PadToSize)
-		f.Padding = (size - len(data)%size) % size
-	}
-	dict, err := s.group.Context().Dictionary()
-	if err != nil {
-		return f, err
-	}
-	if _, safe := dict.Get(mls.ComponentSafeAAD); !safe {
-		return f, nil
-	}
-	f.SafeAAD = mls.SafeAAD{}
-	if _, franks := dict.Get(mls.ComponentID(policy.FrankingAgent)); franks {
-		tag := mimi.FrankingTag(saltOf(encoded), data)
-		f.SafeAAD = mls.SafeAAD{{Component: mls.ComponentID(policy.FrankAAD), Data: tag[:]}}
-	}
-	return f, nil
-}
-
-// saltOf returns the salt of an encoded message: the octet string after the array's head (mimi-content-09 §3).
-func saltOf(encoded []byte) []byte { return encoded[2 : 2+len(content.Salt{})] }
 
 // permits reports whether a sender's role permits a message, as all clients judge it (mimi-room-policy-04 §8.3, §8.4). What a message
 // refers to may be unknown here: then nobody here has seen it, and no harm can be done to it. Refusals wrap policy.ErrDenied.

@@ -10,11 +10,10 @@ import (
 	"mimigate/core/uri"
 )
 
-// report tells the Sink what a commit changed in the room: in the order of the list, who came and who changed, then who left.
-func (m *Members) report(ctx context.Context, s *shared, before *room.State, commit *mls.Step, accepted uint64) error {
+// tell tells the Sink what changed in the room: in the order of the list, who came and who changed, then who left.
+func (m *Members) tell(ctx context.Context, s *shared, before *room.State, by *blame, accepted uint64) error {
 	at := time.UnixMilli(int64(accepted))
-	by := authors(before, s.state, commit)
-	tell := func(list []room.Participant, only func(was, is policy.RoleIndex) bool) error {
+	people := func(list []room.Participant, only func(was, is policy.RoleIndex) bool) error {
 		for _, p := range list {
 			user, err := uri.ParseUser(p.User)
 			if err != nil {
@@ -30,10 +29,10 @@ func (m *Members) report(ctx context.Context, s *shared, before *room.State, com
 		}
 		return nil
 	}
-	if err := tell(s.state.Participants(), func(_, is policy.RoleIndex) bool { return is != policy.NoRole }); err != nil {
+	if err := people(s.state.Participants(), func(_, is policy.RoleIndex) bool { return is != policy.NoRole }); err != nil {
 		return err
 	}
-	if err := tell(before.Participants(), func(_, is policy.RoleIndex) bool { return is == policy.NoRole }); err != nil {
+	if err := people(before.Participants(), func(_, is policy.RoleIndex) bool { return is == policy.NoRole }); err != nil {
 		return err
 	}
 	was, is := before.Metadata(), s.state.Metadata()

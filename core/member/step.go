@@ -22,11 +22,13 @@ type job func(ctx context.Context) error
 func (m *Members) step(ctx context.Context, id uri.Room, requests bool) (more bool, err error) {
 	var next job
 	err = m.Store.Do(ctx, func(ctx context.Context) error {
-		s, err := m.room(ctx, id)
-		if errors.Is(err, ErrNoRoom) {
-			return nil
-		}
-		if err == nil && !s.stale {
+		s, err := m.place(ctx, id)
+		switch {
+		case err != nil:
+			return err
+		case s.stale:
+			next, err = m.nextEntry(ctx, s)
+		default:
 			next, err = m.next(ctx, s, requests)
 		}
 		return err
@@ -46,6 +48,9 @@ func (m *Members) next(ctx context.Context, s *shared, requests bool) (job, erro
 	}
 	if c != nil && !c.Answered {
 		return m.update(s.id, c.Request)
+	}
+	if s.doubt {
+		return m.examine(s), nil
 	}
 	o, err := m.Store.NextOutgoing(ctx, s.id, s.sent)
 	if err != nil {
@@ -149,6 +154,10 @@ func (m *Members) submitted(ctx context.Context, id uri.Room, message []byte, re
 	case mimi.SubmitEpochTooOld:
 		o.Message, o.After = nil, resp.Epoch
 	default:
+		if !s.stale && s.examined != s.group.Epoch()+1 && s.state.MaySend(o.From) == nil {
+			s.doubt = true // a hub that went back takes nothing of our epoch
+			return nil
+		}
 		if err := m.Store.DropOutgoing(ctx, id, o.Number); err != nil {
 			return err
 		}
@@ -190,9 +199,15 @@ func (m *Members) updated(ctx context.Context, id uri.Room, request []byte, resp
 		c.Answered = true
 		return m.Store.SetPendingCommit(ctx, id, c)
 	}
-	s, err := m.room(ctx, id)
+	s, err := m.place(ctx, id)
 	if err != nil {
 		return err
+	}
+	if err := m.Store.SetPendingCommit(ctx, id, nil); err != nil {
+		return err
+	}
+	if s.entry != nil {
+		return m.notEntered(ctx, s, c, resp)
 	}
 	s.mu.Lock()
 	step := s.group.Drop()
@@ -200,8 +215,8 @@ func (m *Members) updated(ctx context.Context, id uri.Room, request []byte, resp
 	if err := m.keep(ctx, s, step); err != nil {
 		return err
 	}
-	if err := m.Store.SetPendingCommit(ctx, id, nil); err != nil {
-		return err
+	if resp.Code == mimi.UpdateWrongEpoch && resp.Epoch < s.group.Epoch() {
+		return m.lose(ctx, s, "the hub has gone back")
 	}
 	if resp.Code == mimi.UpdateWrongEpoch {
 		s.vain = s.group.Epoch() + 1 // the commit that took it is yet to come

@@ -35,6 +35,7 @@ const (
 	sayOptedIn     phrase = "What you write here is passed on again."
 	sayNothing     phrase = "Nothing yet."
 	sayExpired     phrase = "it could not be delivered in time"
+	sayGap         phrase = "Messages from elsewhere may be missing here: they could not be read, and will not come."
 )
 
 // say is a phrase in the language of the configuration, or in English.

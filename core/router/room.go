@@ -214,6 +214,23 @@ func (r *Router) Refused(ctx context.Context, room uri.Room, from uri.User, id c
 	return r.tellSender(ctx, row.Place, room, from, sayRefused, reason)
 }
 
+// Gap says in each conversation of a room, in one line, that something is missing.
+func (r *Router) Gap(ctx context.Context, room uri.Room, _ time.Time) error {
+	bindings, err := r.Store.Bindings(ctx, room)
+	if err != nil {
+		return err
+	}
+	for _, b := range bindings {
+		if b.Direction == In {
+			continue
+		}
+		if err := r.notice(ctx, b.Place, b.Account, uri.Room{}, content.Text(r.say(sayGap))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // tellSender says in the conversation that a message came from what became of it; the name comes first among the words.
 func (r *Router) tellSender(ctx context.Context, at Place, room uri.Room, from uri.User, p phrase, words ...any) error {
 	b, ok, err := r.Store.BindingOf(ctx, at)

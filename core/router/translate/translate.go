@@ -41,4 +41,5 @@ var german = map[string]string{
 	"What you write here is passed on again.":                                                  "Was Sie hier schreiben, wird wieder weitergegeben.",
 	"Nothing yet.":                      "Noch nichts.",
 	"it could not be delivered in time": "sie konnte nicht rechtzeitig zugestellt werden",
+	"Messages from elsewhere may be missing here: they could not be read, and will not come.": "Hier fehlen vielleicht Nachrichten von anderswo: Sie waren nicht lesbar und kommen nicht mehr.",
 }
