@@ -3,7 +3,6 @@
 # make build      the binary ./mimigate (WITHOUT=nowhatsapp leaves libsignal, GPL-3.0, out)
 # make bench-mls  figures of the MLS engine beside other implementations and the floor
 # make interop    the MLS engine against mls-go and ts-mls in full: every scenario and 200 epochs in every suite (some 10 minutes)
-# make volume     a thousand messages each way between Synapse and Prosody, with kills and restarts (make test sends 200)
 # make setup      only what `make test` installs first: apt (as root), .cache/python, .cache/tsmls, .cache/bin
 #
 # How tests use real servers: they call functions of core/adapter/adaptertest/servers (Synapse, Prosody, and the foreign
@@ -17,7 +16,7 @@
 TAGS := goolm $(WITHOUT)
 export FUZZTIME ?= 3s
 
-.PHONY: all build run setup test interop volume fmt vet bench-mls clean
+.PHONY: all build run setup test interop fmt vet bench-mls clean
 
 all: build
 
@@ -42,9 +41,6 @@ vet:
 
 interop: setup
 	cd core/mls/interop && go test -count=1 -timeout 40m -run TestOurs -full .
-
-volume: setup
-	MIMIGATE_TEST_REQUIRE=all go test -count=1 -tags '$(TAGS)' -timeout 40m -run TestVolume -v ./core/gateway -volume 1000
 
 bench-mls: setup
 	cd core/mls/interop && go run -tags '$(TAGS)' ./bench

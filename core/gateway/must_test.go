@@ -24,7 +24,7 @@ const (
 	volumePatience = 6 * time.Minute
 )
 
-var messages = flag.Int("volume", 200, "messages TestVolume sends each way; make volume sends 1,000")
+var messages = flag.Int("volume", 1000, "messages TestVolume sends each way")
 
 // TestVolume sends many messages each way, by twenty people on each side, while the gateway is killed and restarted, and both servers
 // are restarted: all arrive once, in the room's order, under the right names.

@@ -79,8 +79,14 @@ class Client:
         return (await self.call(self.nio.room_get_state(room))).events
 
     async def do_messages(self, room, limit):
-        r = await self.call(self.nio.room_messages(room, direction=nio.MessageDirection.back, limit=limit))
-        return [e.source | {"room": room} for e in reversed(r.chunk)]
+        events, start = [], None
+        while len(events) < limit:  # the server has a limit of its own for a page
+            r = await self.call(self.nio.room_messages(room, start, direction=nio.MessageDirection.back, limit=limit - len(events)))
+            events += r.chunk
+            start = r.end
+            if not r.end or not r.chunk:
+                break
+        return [e.source | {"room": room} for e in reversed(events)]
 
     async def do_members(self, room):
         r = await self.call(self.nio.joined_members(room))
