@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	"mimigate/core/store/database"
 )
@@ -126,6 +127,57 @@ func migrateFrom(t *testing.T, o Options, from int, want string) {
 	}
 	if n := column(t, d, `SELECT CAST(COUNT(*) AS TEXT) FROM account_state WHERE account = 'from version 1'`); n[0] != "1" {
 		t.Errorf("the row of version 1 is lost: %s", n[0])
+	}
+}
+
+func TestMigrateRefuses(t *testing.T) {
+	good := []database.Migration{{Version: 1, Text: "CREATE TABLE a (x BIGINT);"}}
+	both(t, func(t *testing.T, o Options) {
+		d := bare(t, o)
+		half := append(slices.Clone(good), database.Migration{Version: 2, Text: "CREATE TABLE b (x BIGINT); INSERT INTO nothing VALUES (1);"})
+		if err := d.Migrate(half); err == nil || !strings.Contains(err.Error(), "migration 2") {
+			t.Fatalf("a step that fails: %v", err)
+		}
+		if got := schema(t, o, d); regexp.MustCompile(`(?m)^(CREATE TABLE )?b `).MatchString(got) || !regexp.MustCompile(`(?m)^(CREATE TABLE )?a `).MatchString(got) {
+			t.Errorf("a failed step left half of itself: %s", got)
+		}
+		whole := append(slices.Clone(good), database.Migration{Version: 2, Text: "CREATE TABLE b (x BIGINT)"})
+		if err := d.Migrate(whole); err != nil {
+			t.Errorf("the step, mended: %v", err)
+		}
+		if err := d.Migrate(good); !errors.Is(err, ErrNewer) {
+			t.Errorf("a newer schema: %v", err)
+		}
+	})
+	for _, name := range []string{"003_gap.sql", "x_name.sql"} {
+		files := fstest.MapFS{"001_a.sql": {Data: []byte("CREATE TABLE a (x BIGINT)")}, name: {}}
+		if _, err := database.ReadMigrations(files); err == nil {
+			t.Errorf("%s was taken", name)
+		}
+	}
+}
+
+// Every table is known, each after those that its rows refer to: a backup is read in this order.
+func TestTables(t *testing.T) {
+	all := database.Tables(steps(t))
+	d := bare(t, options(t))
+	if err := d.Migrate(steps(t)); err != nil {
+		t.Fatal(err)
+	}
+	there := column(t, d, `SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT IN ('store_owner', 'schema_version') ORDER BY name`)
+	if got := slices.Sorted(slices.Values(all)); !slices.Equal(got, there) {
+		t.Errorf("got  %v\nwant %v", got, there)
+	}
+	for i, name := range all {
+		for _, parent := range column(t, d, `SELECT "table" FROM pragma_foreign_key_list('`+name+`')`) {
+			if slices.Index(all, parent) > i {
+				t.Errorf("%s comes before %s, which it refers to", name, parent)
+			}
+		}
+	}
+	changed := []database.Migration{{Text: "CREATE TABLE a (x BIGINT); -- CREATE TABLE no\nCREATE TABLE b (x BIGINT)"}, {Text: "DROP TABLE a; ALTER TABLE b RENAME TO c; ALTER TABLE c ADD COLUMN y BIGINT"}}
+	if got := database.Tables(changed); !slices.Equal(got, []string{"c"}) {
+		t.Errorf("after changes: %v", got)
 	}
 }
 

@@ -368,30 +368,6 @@ func TestLostTransaction(t *testing.T) {
 	})
 }
 
-// A full disk fails the unit that meets it, and the store goes on when there is room again.
-func TestFull(t *testing.T) {
-	s := open(t, options(t))
-	ctx := t.Context()
-	if err := put(ctx, s, "small", "1"); err != nil {
-		t.Fatal(err)
-	}
-	pages := pragma(t, s, "page_count")
-	pragma(t, s, "max_page_count = "+pages)
-	big := strings.Repeat("x", 1<<16)
-	if err := s.Do(ctx, func(unit context.Context) error {
-		return errors.Join(put(unit, s, "small", "2"), put(unit, s, "big", big))
-	}); err == nil || !strings.Contains(err.Error(), "full") {
-		t.Errorf("on a full disk: %v", err)
-	}
-	if a, b := value(t, ctx, s, "small"), value(t, ctx, s, "big"); a != "1" || b != "" {
-		t.Errorf("a full disk left %q and %d octets", a, len(b))
-	}
-	pragma(t, s, "max_page_count = 1000000")
-	if err := put(ctx, s, "big", big); err != nil || value(t, ctx, s, "big") != big {
-		t.Errorf("with room again: %v", err)
-	}
-}
-
 func TestClose(t *testing.T) {
 	both(t, func(t *testing.T, o Options) {
 		s := open(t, o)

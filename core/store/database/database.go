@@ -54,6 +54,8 @@ type Options struct {
 	Location string
 	// Dir is the directory of the lock where the database is PostgreSQL. For SQLite it is Location.
 	Dir string
+	// Unsure is called when the server has not said whether the last transaction was committed, and Commit begins to ask; nil: nobody.
+	Unsure func(error)
 }
 
 // engine is where one database differs from another.
@@ -116,7 +118,7 @@ func Open(ctx context.Context, o Options) (_ *Database, err error) {
 		}
 	}()
 	if IsURL(o.Location) {
-		err = d.openPostgres(o.Location)
+		err = d.openPostgres(o.Location, o.Unsure)
 	} else {
 		err = d.openSQLite()
 	}

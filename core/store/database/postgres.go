@@ -36,9 +36,10 @@ type post struct {
 	readers *sql.DB
 	owner   string
 	xid     string // of the transaction
+	unsure  func(error)
 }
 
-func (d *Database) openPostgres(location string) error {
+func (d *Database) openPostgres(location string, unsure func(error)) error {
 	config, err := pgx.ParseConfig(location)
 	if err != nil {
 		return fmt.Errorf("not the URL of a PostgreSQL database: %w", err) // pgx takes passwords out
@@ -55,7 +56,7 @@ func (d *Database) openPostgres(location string) error {
 	d.readers = stdlib.OpenDB(*reading)
 	d.readers.SetMaxOpenConns(readerConns)
 	d.readers.SetMaxIdleConns(readerConns)
-	e := &post{db: d.writer, readers: d.readers, owner: d.owner}
+	e := &post{db: d.writer, readers: d.readers, owner: d.owner, unsure: unsure}
 	d.engine = engine{connect: e.connect, statement: e.statement, begin: e.begin, commit: e.commit, idle: e.idle, classify: e.classify,
 		snapshot: "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"}
 	return nil
@@ -160,6 +161,9 @@ func (e *post) commit(ctx context.Context, conn *sql.Conn) error {
 	var told *pgconn.PgError
 	if errors.As(err, &told) && !strings.HasPrefix(told.Code, "57P") {
 		return err // the server says that it did not
+	}
+	if e.unsure != nil {
+		e.unsure(fmt.Errorf("%w: %w", ErrUnavailable, err))
 	}
 	committed, askErr := e.outcome(ctx)
 	if committed {

@@ -47,8 +47,11 @@ func (p *Postgres) Schema(t testing.TB) string {
 	defer p.mu.Lock()
 	p.SQL(t, "CREATE SCHEMA "+name)
 	t.Cleanup(func() { p.SQL(t, "DROP SCHEMA "+name+" CASCADE") })
-	return fmt.Sprintf("postgres://postgres@/postgres?host=%s&search_path=%s", p.dir, name)
+	return p.URL() + "&search_path=" + name
 }
+
+// URL is that of the whole database, as its superuser.
+func (p *Postgres) URL() string { return "postgres://postgres@/postgres?host=" + p.dir }
 
 // SQL runs a statement as the server's superuser, on a connection of its own, and returns what it prints, in psql's bare form.
 func (p *Postgres) SQL(t testing.TB, statement string) string {
