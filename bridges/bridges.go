@@ -2,6 +2,8 @@
 package bridges
 
 import (
+	"maps"
+
 	"mimigate/bridges/loopback"
 	"mimigate/bridges/loopback/chat"
 	"mimigate/bridges/matrix"
@@ -11,11 +13,13 @@ import (
 
 // Drivers returns the table of networks: name, as in configuration, to driver. A new network is one line here.
 func Drivers() map[string]adapter.Driver {
-	return map[string]adapter.Driver{
+	drivers := map[string]adapter.Driver{
 		"loopback": loopback.Driver(chat.New()),
 		"matrix":   matrix.Driver(),
 		"xmpp":     xmpp.Driver(),
 	}
+	maps.Copy(drivers, optional())
+	return drivers
 }
 
 // Loopback returns a network in memory to act in (the demo, tests), and the driver for accounts on it, to take the place of the

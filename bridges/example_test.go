@@ -19,6 +19,9 @@ const exampleFile = "../config.example.yaml"
 
 // config.example.yaml is what the program prints for its own networks; -update writes it anew.
 func TestExampleFile(t *testing.T) {
+	if _, all := bridges.Drivers()["whatsapp"]; !all {
+		t.Skip("the file shows all networks, and a build tag has left one out")
+	}
 	want := config.Example(bridges.Drivers())
 	if *update {
 		if err := os.WriteFile(exampleFile, want, 0o644); err != nil {

@@ -1,3 +1,5 @@
+//go:build !nowhatsapp
+
 // Package whatsapp is the adapter for WhatsApp: the gateway is linked to an account like a browser, on the library whatsmeow.
 //
 //	adapter.go  the account        session.go        one connection and its end      device.go  keys, the library's log

@@ -1,3 +1,5 @@
+//go:build !nowhatsapp
+
 // Package wire converts between WhatsApp's messages (waE2E.Message, what is inside the Signal encryption) and content: ids, text,
 // what refers to other messages, files, places, polls. It does no I/O.
 package wire
