@@ -16,14 +16,15 @@
 //
 //	id := bob.Text(t, family, "hello")
 //	bob.WaitReceipt(t, id, types.ReceiptTypeRead)
-//	waserver.WaitText(t, bob.Client, "hello from Matrix")
+//	waclient.WaitText(t, bob.Client, "hello from Matrix")
 //
 // # What is where
 //
 // server.go: Start, Hook, people and their devices · session.go: a connection, login, refusals, what waits for an offline
 // device · stanza.go: reading stanzas, and which request goes where · pair.go: linking by QR and by code · keys.go: Signal
 // keys, device lists, numbers and LIDs · message.go: messages, receipts, typing, presence · group.go: groups · media.go:
-// media, pictures · appstate.go: app state · rule.go: scripted faults · client.go, phone.go: the clients of tests.
+// media, pictures · appstate.go: app state · rule.go: scripted faults · phone.go: people's phones · waclient: the
+// clients of tests · noise: the transport.
 //
 // # What is like the real one, as far as it is known
 //

@@ -82,11 +82,13 @@ func with(n waBinary.Node, attrs waBinary.Attrs, ciphertexts []waBinary.Node) wa
 func (ss *session) directMessage(n *waBinary.Node, a *account) []types.JID {
 	s, me := ss.server, ss.dev.account
 	base := ss.stanza(n)
+	done := map[*device]bool{ss.dev: true} // in a chat with oneself whatsmeow encrypts twice for each device
 	deliver := func(j types.JID, ciphertexts []waBinary.Node) {
 		d := s.device(j)
-		if d == nil || d == ss.dev || d.account != a && d.account != me || a.blocked[me] && d.account == a {
+		if d == nil || done[d] || d.account != a && d.account != me || a.blocked[me] && d.account == a {
 			return
 		}
+		done[d] = true
 		attrs := waBinary.Attrs{"from": ss.dev.lid()}
 		if d.account != me {
 			me.known(attrs, "sender_pn")

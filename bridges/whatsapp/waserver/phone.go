@@ -31,13 +31,16 @@ import (
 	"go.mau.fi/whatsmeow/types/events"
 	"go.mau.fi/whatsmeow/util/keys"
 	"google.golang.org/protobuf/proto"
+
+	"mimigate/bridges/whatsapp/waserver/waclient"
 )
 
 // Phone is a person's phone: device 0 of their account, whose identity key signs the devices that it links. It is a
 // whatsmeow client that does what apps on phones do for linked devices: it shares the keys of app state with a device that
 // is new, keeps the push name in app state, and sends what a device asks for because it could not decrypt it.
 type Phone struct {
-	*Client
+	*waclient.Client
+	server   *Server
 	number   string
 	account  *account
 	identity *keys.KeyPair
@@ -49,12 +52,18 @@ type Phone struct {
 	seen map[types.MessageID]*events.Message
 }
 
+// Client makes a client that is not linked yet: connect it, and have a Phone scan its code. It ends with the test.
+func (s *Server) Client(t testing.TB) *waclient.Client {
+	t.Helper()
+	return waclient.New(t, s.Hook, nil)
+}
+
 // Phone makes an account, or takes the one that has the number, with a phone that is online. name is its push name.
 func (s *Server) Phone(t testing.TB, number, name string) *Phone {
 	t.Helper()
-	p := &Phone{number: number, jobs: make(chan func(context.Context), 64), seen: map[types.MessageID]*events.Message{}}
+	p := &Phone{server: s, number: number, jobs: make(chan func(context.Context), 64), seen: map[types.MessageID]*events.Message{}}
 	own := &device{}
-	p.Client = s.client(t, func(d *store.Device) {
+	p.Client = waclient.New(t, s.Hook, func(d *store.Device) {
 		d.PushName, d.Platform = name, "android"
 		p.identity = d.IdentityKey
 		s.mu.Lock()
@@ -220,6 +229,25 @@ func (p *Phone) link(ref string, identity, secret []byte) (types.JID, error) {
 	return c.device.pn(), nil
 }
 
+// NewGroup makes a group with others and waits until their phones know it.
+func (p *Phone) NewGroup(t testing.TB, subject string, others ...*Phone) types.JID {
+	t.Helper()
+	var list []types.JID
+	for _, o := range others {
+		list = append(list, o.JID())
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	g, err := p.CreateGroup(ctx, whatsmeow.ReqCreateGroup{Name: subject, Participants: list})
+	if err != nil {
+		t.Fatalf("waserver: create group: %v", err)
+	}
+	for _, o := range others {
+		waclient.Wait(t, o.Client, func(e *events.JoinedGroup) bool { return e.JID == g.JID })
+	}
+	return g.JID
+}
+
 // EnterCode is the person typing a pairing code into their phone: it links the client that shows it. It waits until a
 // client asks for this number.
 func (p *Phone) EnterCode(t testing.TB, code string) types.JID {
@@ -272,16 +300,16 @@ func (p *Phone) EnterCode(t testing.TB, code string) types.JID {
 }
 
 // Link makes another client and links it to the phone by QR code. It is logged in, and knows the push name.
-func (p *Phone) Link(t testing.TB) *Client {
+func (p *Phone) Link(t testing.TB) *waclient.Client {
 	t.Helper()
 	c := p.server.Client(t)
 	if err := c.Connect(); err != nil {
 		t.Fatalf("waserver: connect: %v", err)
 	}
 	p.Scan(t, c.WaitQR(t))
-	Wait[*events.PairSuccess](t, c, nil)
-	Wait[*events.Connected](t, c, nil)
-	Wait(t, c, func(e *events.AppStateSyncComplete) bool { return e.Name == appstate.WAPatchCriticalBlock })
+	waclient.Wait[*events.PairSuccess](t, c, nil)
+	waclient.Wait[*events.Connected](t, c, nil)
+	waclient.Wait(t, c, func(e *events.AppStateSyncComplete) bool { return e.Name == appstate.WAPatchCriticalBlock })
 	return c
 }
 
@@ -304,7 +332,7 @@ func (p *Phone) welcome(ctx context.Context, d *device) {
 	}
 	key, err := p.Store.AppStateKeys.GetAppStateSyncKey(ctx, appStateKey)
 	if err != nil || key == nil {
-		p.log.Errorf("phone: app state key: %v", err)
+		p.Complain("phone: app state key: %v", err)
 		return
 	}
 	p.SendPeer(ctx, d.lid(), &waE2E.Message{ProtocolMessage: &waE2E.ProtocolMessage{
@@ -321,7 +349,7 @@ func (p *Phone) welcome(ctx context.Context, d *device) {
 // SendPeer sends one of the person's own devices a message that is for no chat. What goes wrong is logged.
 func (p *Phone) SendPeer(ctx context.Context, to types.JID, message *waE2E.Message) {
 	if err := p.sendPeer(ctx, to, message); err != nil {
-		p.log.Errorf("phone: message to own device: %v", err)
+		p.Complain("phone: message to own device: %v", err)
 	}
 }
 
@@ -393,7 +421,7 @@ func (p *Phone) resend(ctx context.Context, request types.MessageInfo, found *ev
 	}
 	raw, err := proto.Marshal(info)
 	if err != nil {
-		p.log.Errorf("phone: resend: %v", err)
+		p.Complain("phone: resend: %v", err)
 		return
 	}
 	p.SendPeer(ctx, request.Sender, &waE2E.Message{ProtocolMessage: &waE2E.ProtocolMessage{

@@ -10,6 +10,7 @@ import (
 	"go.mau.fi/whatsmeow/types/events"
 
 	"mimigate/bridges/whatsapp/waserver"
+	"mimigate/bridges/whatsapp/waserver/waclient"
 )
 
 const (
@@ -19,7 +20,7 @@ const (
 )
 
 // quiet fails the test if a client complained, or asked what the server does not know.
-func quiet(t *testing.T, s *waserver.Server, clients ...*waserver.Client) {
+func quiet(t *testing.T, s *waserver.Server, clients ...*waclient.Client) {
 	t.Helper()
 	for _, c := range clients {
 		for _, line := range c.Complaints() {
@@ -35,7 +36,7 @@ func TestDirect(t *testing.T) {
 	s := waserver.Start(t)
 	alice, bob := s.Phone(t, aliceNumber, "Alice"), s.Phone(t, bobNumber, "Bob")
 	id := alice.Text(t, bob.JID(), "hello bob")
-	m := waserver.WaitText(t, bob.Client, "hello bob")
+	m := waclient.WaitText(t, bob.Client, "hello bob")
 	if m.Info.Sender != alice.LID() || m.Info.SenderAlt != alice.JID() || m.Info.PushName != "Alice" || m.Info.ID != id {
 		t.Errorf("message of %s, also %s, called %q, id %s", m.Info.Sender, m.Info.SenderAlt, m.Info.PushName, m.Info.ID)
 	}
@@ -47,11 +48,11 @@ func TestDirect(t *testing.T) {
 	if err := bob.SendChatPresence(t.Context(), m.Info.Chat, types.ChatPresenceComposing, ""); err != nil {
 		t.Fatal(err)
 	}
-	waserver.Wait(t, alice.Client, func(e *events.ChatPresence) bool {
+	waclient.Wait(t, alice.Client, func(e *events.ChatPresence) bool {
 		return e.State == types.ChatPresenceComposing && e.Sender == bob.LID()
 	})
 	bob.Text(t, m.Info.Chat, "hello alice")
-	waserver.WaitText(t, alice.Client, "hello alice")
+	waclient.WaitText(t, alice.Client, "hello alice")
 	quiet(t, s, alice.Client, bob.Client)
 }
 
@@ -64,16 +65,16 @@ func TestLinkByQR(t *testing.T) {
 	}
 	// Both of Alice's devices get what Bob sends, and each what the other sends.
 	bob.Text(t, alice.JID(), "to both")
-	waserver.WaitText(t, alice.Client, "to both")
-	waserver.WaitText(t, linked, "to both")
+	waclient.WaitText(t, alice.Client, "to both")
+	waclient.WaitText(t, linked, "to both")
 	linked.Text(t, bob.JID(), "from the linked one")
-	waserver.WaitText(t, bob.Client, "from the linked one")
-	m := waserver.WaitText(t, alice.Client, "from the linked one")
+	waclient.WaitText(t, bob.Client, "from the linked one")
+	m := waclient.WaitText(t, alice.Client, "from the linked one")
 	if !m.Info.IsFromMe || m.Info.Chat != bob.LID() {
 		t.Errorf("own message: %+v", m.Info)
 	}
 	alice.Text(t, bob.JID(), "from the phone")
-	if m := waserver.WaitText(t, linked, "from the phone"); !m.Info.IsFromMe || m.Info.Chat != bob.LID() {
+	if m := waclient.WaitText(t, linked, "from the phone"); !m.Info.IsFromMe || m.Info.Chat != bob.LID() {
 		t.Errorf("own message: %+v", m.Info)
 	}
 	if a := s.Accepted(aliceNumber); len(a) != 1 || a[0].Type != "text" {
@@ -98,10 +99,10 @@ func TestLinkByCode(t *testing.T) {
 		t.Fatal(err)
 	}
 	alice.EnterCode(t, code)
-	waserver.Wait[*events.PairSuccess](t, c, nil)
-	waserver.Wait[*events.Connected](t, c, nil)
+	waclient.Wait[*events.PairSuccess](t, c, nil)
+	waclient.Wait[*events.Connected](t, c, nil)
 	alice.Text(t, alice.JID(), "note to self")
-	waserver.WaitText(t, c, "note to self")
+	waclient.WaitText(t, c, "note to self")
 	quiet(t, s, alice.Client, c)
 }
 
@@ -110,12 +111,12 @@ func TestGroup(t *testing.T) {
 	alice, bob := s.Phone(t, aliceNumber, "Alice"), s.Phone(t, bobNumber, "Bob")
 	g := alice.NewGroup(t, "Family", bob)
 	id := alice.Text(t, g, "hello all")
-	m := waserver.WaitText(t, bob.Client, "hello all")
+	m := waclient.WaitText(t, bob.Client, "hello all")
 	if m.Info.Chat != g || m.Info.Sender != alice.LID() || m.Info.SenderAlt != alice.JID() {
 		t.Errorf("message: %+v", m.Info)
 	}
 	alice.WaitReceipt(t, id, types.ReceiptTypeDelivered)
 	bob.Text(t, g, "hello you")
-	waserver.WaitText(t, alice.Client, "hello you")
+	waclient.WaitText(t, alice.Client, "hello you")
 	quiet(t, s, alice.Client, bob.Client)
 }

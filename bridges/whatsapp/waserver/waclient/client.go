@@ -1,6 +1,8 @@
 //go:build !nowhatsapp
 
-package waserver
+// Package waclient is the whatsmeow clients of tests: each keeps the events it gets, for the test to wait for, and what it
+// complains about in its log.
+package waclient
 
 import (
 	"context"
@@ -26,36 +28,32 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// Client is a whatsmeow client of a test, hooked to a server. It keeps all its events for those who wait for them.
+// Client is a whatsmeow client of a test. It keeps all its events for those who wait for them.
 type Client struct {
 	*whatsmeow.Client
-	server *Server
-	log    *logger
+	log *logger
 
 	mu      sync.Mutex
 	events  []any
 	changed chan struct{}
 }
 
-// Client makes a client that is not linked yet: connect it, and have a Phone scan its code. It ends with the test.
-func (s *Server) Client(t testing.TB) *Client {
+// New makes a client, which ends with the test. hook points it to its server; prepare, which may be nil, is given the device
+// before the client has it, and its store.
+func New(t testing.TB, hook func(*whatsmeow.Client), prepare func(*store.Device)) *Client {
 	t.Helper()
-	return s.client(t, func(*store.Device) {})
-}
-
-// client makes a client whose device is prepared before the client has it.
-func (s *Server) client(t testing.TB, prepare func(*store.Device)) *Client {
-	t.Helper()
-	c := &Client{server: s, log: &logger{}, changed: make(chan struct{})}
+	c := &Client{log: &logger{}, changed: make(chan struct{})}
 	dsn := "file:" + filepath.Join(t.TempDir(), "client.db") + "?_foreign_keys=on&_sync=0&_journal=MEMORY&_busy_timeout=10000"
 	container := sqlstore.NewWithDB(sql.OpenDB(database(dsn)), "sqlite3", c.log)
 	if err := container.Upgrade(t.Context()); err != nil {
-		t.Fatalf("waserver: store: %v", err)
+		t.Fatalf("waclient: store: %v", err)
 	}
 	device := container.NewDevice()
-	prepare(device)
+	if prepare != nil {
+		prepare(device)
+	}
 	c.Client = whatsmeow.NewClient(device, c.log)
-	s.Hook(c.Client)
+	hook(c.Client)
 	c.AddEventHandler(c.took)
 	t.Cleanup(func() {
 		c.Disconnect()
@@ -94,14 +92,20 @@ func (c *Client) Complaints() []string {
 	return slices.Clone(c.log.lines)
 }
 
+// Complain adds to what the client complained about.
+func (c *Client) Complain(format string, args ...any) { c.log.Errorf(format, args...) }
+
 // Login connects a client that is linked, and waits until it is logged in.
 func (c *Client) Login(t testing.TB) {
 	t.Helper()
 	if err := c.Connect(); err != nil {
-		t.Fatalf("waserver: connect: %v", err)
+		t.Fatalf("waclient: connect: %v", err)
 	}
 	Wait[*events.Connected](t, c, nil)
 }
+
+// patience is how long a test waits for something that should happen at once.
+const patience = 30 * time.Second
 
 // Wait waits for an event of type E that ok accepts (nil: any), and takes it out of those kept: of events that came before,
 // the first is found too.
@@ -122,7 +126,7 @@ func Wait[E any](t testing.TB, c *Client, ok func(E) bool) E {
 		select {
 		case <-changed:
 		case <-deadline:
-			t.Fatalf("waserver: waited %v in vain for a %T; what came: %s", patience, *new(E), c.kinds())
+			t.Fatalf("waclient: waited %v in vain for a %T; what came: %s", patience, *new(E), c.kinds())
 		}
 	}
 }
@@ -180,7 +184,7 @@ func (c *Client) Send(t testing.TB, to types.JID, message *waE2E.Message) types.
 	defer cancel()
 	r, err := c.SendMessage(ctx, to, message)
 	if err != nil {
-		t.Fatalf("waserver: send to %s: %v", to, err)
+		t.Fatalf("waclient: send to %s: %v", to, err)
 	}
 	return r.ID
 }
@@ -197,31 +201,12 @@ func (c *Client) WaitReceipt(t testing.TB, id types.MessageID, kind types.Receip
 	return Wait(t, c, func(r *events.Receipt) bool { return r.Type == kind && slices.Contains(r.MessageIDs, id) })
 }
 
-// NewGroup makes a group with others and waits until their phones know it.
-func (c *Client) NewGroup(t testing.TB, subject string, others ...*Phone) types.JID {
-	t.Helper()
-	var list []types.JID
-	for _, p := range others {
-		list = append(list, p.JID())
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	g, err := c.CreateGroup(ctx, whatsmeow.ReqCreateGroup{Name: subject, Participants: list})
-	if err != nil {
-		t.Fatalf("waserver: create group: %v", err)
-	}
-	for _, p := range others {
-		Wait(t, p.Client, func(e *events.JoinedGroup) bool { return e.JID == g.JID })
-	}
-	return g.JID
-}
-
 // WaitQR waits for the QR codes of a client that is not linked, and returns the first.
 func (c *Client) WaitQR(t testing.TB) string {
 	t.Helper()
 	codes := Wait[*events.QR](t, c, nil).Codes
 	if len(codes) == 0 {
-		t.Fatal("waserver: no QR code was offered")
+		t.Fatal("waclient: no QR code was offered")
 	}
 	return codes[0]
 }
