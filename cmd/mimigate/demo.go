@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -25,7 +26,8 @@ func demoCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "demo", Short: "Show a conversation between three networks and two providers, all in this process",
 		Long: "Show how people meet: two providers run in this process, with three chat networks in memory. A short conversation crosses\n" +
-			"them; then it is your turn. Nothing is needed, nothing is kept, and no network is used.",
+			"them; then it is your turn. Nothing is needed, nothing is kept, and nothing leaves this\n" +
+			"machine: the providers speak over loopback, with mutual TLS.",
 		Args: arguments(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) (err error) {
 			level := slog.Level(100) // nothing
@@ -51,7 +53,8 @@ func demoCommand() *cobra.Command {
 // demoConfig are the configurations of the two providers, as they would stand in files.
 var demoConfig = map[string]string{
 	"north": `
-provider: {domain: north.example, store: north}
+provider: {domain: north.example, store: north, listen: "LISTEN"}
+federation: {url: "https://LISTEN"}
 policies: [{id: default, joins: show}] # who is elsewhere is shown
 accounts:
   - {id: tea, network: tea}
@@ -65,18 +68,15 @@ people: # their addresses are readable: mimi://north.example/u/ann
   - {handle: ann, is: ["tea:ann"]}
   - {handle: ben, is: ["tea:ben"]}
   - {handle: carla, is: ["cafe:carla"]}
-peers:
-  - {id: south, domain: south.example}
 `,
 	"south": `
-provider: {domain: south.example, store: south}
+provider: {domain: south.example, store: south, listen: "LISTEN"}
+federation: {url: "https://LISTEN"}
 policies: [{id: default, joins: show}]
 accounts:
   - {id: pub, network: pub}
 people:
   - {handle: dev, is: ["pub:dev"]}
-peers:
-  - {id: north, domain: north.example, may: {invite: allow}}
 `,
 }
 
@@ -149,7 +149,11 @@ func (d *demo) join(s *service, name string) (err error) {
 func (d *demo) start(ctx context.Context, drivers gateway.Drivers, log *slog.Logger) error {
 	for name, text := range demoConfig {
 		file := filepath.Join(d.dir, name+".yaml")
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		listen, err := freeAddress()
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(file, []byte(strings.ReplaceAll(text, "LISTEN", listen)), 0o600); err != nil {
 			return err
 		}
 		cfg, err := config.Load(config.Options{Path: file, Drivers: drivers, Suites: gateway.Suites()})
@@ -160,12 +164,42 @@ func (d *demo) start(ctx context.Context, drivers gateway.Drivers, log *slog.Log
 			return err
 		}
 	}
-	gateway.Connect(d.gateways["north"], d.gateways["south"])
+	if err := d.introduce(ctx); err != nil {
+		return err
+	}
 	ctx, d.stop = context.WithCancel(ctx)
 	for _, g := range d.gateways {
 		d.running.Go(func() { d.ended <- g.Run(ctx) })
 	}
 	return d.gateways["south"].Bind(ctx, demoRoom, "pub/snug", config.Both)
+}
+
+// introduce makes the gateways each other's peers, as their administrators would with "mimigate peer".
+func (d *demo) introduce(ctx context.Context) error {
+	for name, g := range d.gateways {
+		i, err := g.Invitation()
+		if err != nil {
+			return err
+		}
+		for other, h := range d.gateways {
+			if other == name {
+				continue
+			}
+			if _, err := h.AcceptPeer(ctx, i.Text, config.May{Invite: "allow", Search: "deny"}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// freeAddress returns an address of loopback where nobody listens.
+func freeAddress() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
 }
 
 // close ends the gateways and forgets everything.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"net"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -12,5 +13,18 @@ func TestMain(m *testing.M) {
 
 // TestScripts runs the command as people do; each file in testdata is one session.
 func TestScripts(t *testing.T) {
-	testscript.Run(t, testscript.Params{Dir: "testdata"})
+	testscript.Run(t, testscript.Params{Dir: "testdata", Setup: func(e *testscript.Env) error {
+		for _, name := range []string{"PORT1", "PORT2"} { // of loopback, where nobody listens
+			address, err := freeAddress()
+			if err != nil {
+				return err
+			}
+			_, port, err := net.SplitHostPort(address)
+			if err != nil {
+				return err
+			}
+			e.Setenv(name, port)
+		}
+		return nil
+	}})
 }

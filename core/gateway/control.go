@@ -93,6 +93,9 @@ func (g *Gateway) handler() http.Handler {
 	} {
 		answer(mux, pattern, ask)
 	}
+	for pattern, ask := range g.peeringRequests() {
+		answer(mux, pattern, ask)
+	}
 	return mux
 }
 

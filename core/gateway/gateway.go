@@ -46,6 +46,8 @@ type Gateway struct {
 	follower *follower.Follower
 	router   *router.Router
 
+	federation *federation
+
 	reloading sync.Mutex // one Reload at a time
 
 	mu       sync.Mutex
@@ -72,6 +74,9 @@ func New(ctx context.Context, o Options) (_ *Gateway, err error) {
 		return nil, err
 	}
 	if err := g.wire(); err != nil {
+		return nil, err
+	}
+	if err := g.connect(ctx); err != nil {
 		return nil, err
 	}
 	for _, c := range o.Config.Accounts {
@@ -153,17 +158,13 @@ func namesUser(c *mls.Credential, _ []byte) error {
 	return err
 }
 
-// Connect makes two gateways of this process known to each other, as if each were the other's peer. It is called before Run.
-func Connect(a, b *Gateway) {
-	a.peers.Add(b.provider, b.endpoints())
-	b.peers.Add(a.provider, a.endpoints())
-}
-
 // Run runs the gateway until ctx ends. It returns when nothing of it runs any more and the store is closed: with nil, or with why it could
 // not begin.
 func (g *Gateway) Run(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, g.store.Close()) }()
-	g.warnPeers(g.config.Load().Peers)
+	if err := g.federation.adopt(ctx); err != nil {
+		return err
+	}
 	c, err := g.listen(g.store.Dir())
 	if err != nil {
 		return err
@@ -172,6 +173,7 @@ func (g *Gateway) Run(ctx context.Context) (err error) {
 	defer g.members.Close()
 	defer g.follower.Close()
 	defer g.hub.Close()
+	defer g.federation.close()
 	if err := g.start(ctx); err != nil {
 		if ctx.Err() != nil {
 			return nil
@@ -188,14 +190,6 @@ func (g *Gateway) Run(ctx context.Context) (err error) {
 	g.landAll()
 	g.log.Info("mimigate ends")
 	return err
-}
-
-func (g *Gateway) warnPeers(peers []config.Peer) {
-	for _, p := range peers {
-		if _, _, err := g.peers.Hub(p.Domain); err != nil {
-			g.log.Warn("this version has no connection to other providers yet", "peer", p.ID)
-		}
-	}
 }
 
 // launchAll runs the accounts, each in a goroutine of its own, until ctx ends or they are landed.
@@ -230,6 +224,9 @@ func (g *Gateway) start(ctx context.Context) error {
 		return err
 	}
 	if err := g.hub.Start(ctx); err != nil {
+		return err
+	}
+	if err := g.federation.open(g.endpoints()); err != nil {
 		return err
 	}
 	rooms, err := g.rooms(ctx)

@@ -99,6 +99,7 @@ func restart(before, after *config.Config) (keys []string) {
 		{"provider.store", a.Store != b.Store},
 		{"provider.master_key", a.MasterKey != b.MasterKey},
 		{"provider.language", a.Language != b.Language},
+		{"federation", before.Federation != after.Federation},
 		{"policies.cipher_suites", firstSuite(before) != firstSuite(after)},
 	} {
 		if k.differs {
@@ -114,7 +115,9 @@ func (g *Gateway) apply(ctx, run context.Context, after *config.Config, changes 
 	g.persons.Join(joined(after))
 	g.router.Adopt(admins(after), chat(after.Admins.Tell), rules(policyOf(after, config.DefaultPolicy)))
 	g.replaceAccounts(run, after.Accounts, changes.Accounts)
-	g.warnPeers(after.Peers)
+	if err := g.federate(ctx); err != nil {
+		problems = append(problems, err.Error())
+	}
 	g.arrange(ctx, slices.DeleteFunc(slices.Clone(after.Rooms), func(r config.Room) bool {
 		return !changes.Rooms.touched(r.ID) && g.problem(r.ID) == ""
 	}))

@@ -8,6 +8,7 @@ import (
 	"mimigate/core/config"
 	"mimigate/core/identity"
 	"mimigate/core/member"
+	"mimigate/core/mimi"
 	"mimigate/core/mls"
 	"mimigate/core/policy"
 	"mimigate/core/router"
@@ -150,14 +151,17 @@ const gatewayName = "gateway"
 type consent struct{ gateway *Gateway }
 
 // Consents implements member.Consent.
-func (c consent) Consents(ctx context.Context, target, requester uri.User, _ uri.Room) (bool, error) {
+func (c consent) Consents(ctx context.Context, target, requester uri.User, _ uri.Room) (mimi.UserCode, error) {
 	may := requester.Provider() == c.gateway.provider
-	for _, p := range c.gateway.config.Load().Peers {
-		may = may || p.Domain == requester.Provider() && p.May.Invite == "allow"
+	if peer, ok := c.gateway.federation.may(requester.Provider()); ok {
+		may = peer.Invite == "allow"
 	}
 	if !may {
-		return false, nil
+		return mimi.UserNoConsent, nil
 	}
 	p, known, err := c.gateway.persons.ByUser(ctx, target)
-	return err == nil && (!known || p.Consent != identity.OptedOut), err
+	if err != nil || known && p.Consent == identity.OptedOut {
+		return mimi.UserNoConsent, err
+	}
+	return mimi.UserSuccess, nil
 }

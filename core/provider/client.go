@@ -121,14 +121,29 @@ func (c *Client) Check(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	err = c.Notify(ctx, c.Peer, room, nil) // which nobody takes: a body without a message
-	if errors.Is(err, mimi.ErrBadRequest) {
+	d, err := c.directoryNow(ctx)
+	if err != nil {
+		return err
+	}
+	u, err := d.URL(Notify, room.String(), c.Peer.Domain())
+	if err != nil {
+		return err
+	}
+	resp, err := c.do(ctx, http.MethodHead, u, nil, nil)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrUnreachable, err)
+	}
+	defer resp.Body.Close()
+	switch resp.StatusCode {
+	case http.StatusUnauthorized:
+		return ErrNotAccepted
+	case http.StatusMethodNotAllowed, http.StatusNotImplemented: // no provider has to know it
 		return nil
 	}
-	if err == nil {
-		err = fmt.Errorf("%w: it takes what is no message", ErrUnreachable)
+	if resp.StatusCode/100 != 2 {
+		return c.refused(resp, nil)
 	}
-	return err
+	return nil
 }
 
 // KeyMaterial implements [mimi.KeyMaterial].

@@ -169,12 +169,16 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) (peer uri.Provide
 		return peer, "", 0, fmt.Errorf("%w: no such endpoint", mimi.ErrNotFound)
 	}
 	name = Endpoint(first)
-	if r.Method != e.method {
-		w.Header().Set("Allow", e.method)
+	if r.Method != e.method && r.Method != http.MethodHead {
+		w.Header().Set("Allow", e.method+", HEAD")
 		return peer, name, 0, status(http.StatusMethodNotAllowed, 0, errors.New("another method is needed"))
 	}
 	if peer, err = s.caller(w, r); err != nil {
 		return peer, name, 0, err
+	}
+	if r.Method == http.MethodHead { // Client.Check: does it know us?
+		w.WriteHeader(http.StatusNoContent)
+		return peer, name, http.StatusNoContent, nil
 	}
 	if wait := s.meter.take(peer, e.cost); wait > 0 {
 		return peer, name, 0, status(http.StatusTooManyRequests, wait, errors.New("too many requests"))
