@@ -134,7 +134,10 @@ func (s *Store) prepare(ctx context.Context, o Options) error {
 		if err := s.bindDomain(ctx, o.Domain); err != nil {
 			return err
 		}
-		return s.openSealer(ctx, o, time.Now())
+		if err := s.openSealer(ctx, o, time.Now()); err != nil {
+			return err
+		}
+		return s.finishRestore(ctx)
 	})
 }
 
@@ -155,7 +158,8 @@ func (s *Store) bindDomain(ctx context.Context, domain string) error {
 
 // Names of facts about the store itself.
 const (
-	settingDomain = "domain"
+	settingDomain   = "domain"
+	settingRestored = "restored" // the directory of files of a restore that is to be finished
 )
 
 func (s *Store) setting(ctx context.Context, name string) (value string, found bool, err error) {

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -129,4 +130,33 @@ func (*lite) classify(err error) error {
 		}
 	}
 	return nil
+}
+
+// sqliteMagic is what every SQLite file begins with (SQLite file format §1.3).
+const sqliteMagic = "SQLite format 3\x00"
+
+// IsSQLite reports whether a file is a SQLite database.
+func IsSQLite(path string) (bool, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	head := make([]byte, len(sqliteMagic))
+	n, err := f.ReadAt(head, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return false, err
+	}
+	return string(head[:n]) == sqliteMagic, nil
+}
+
+// CopySQLite writes one state of a SQLite database that others may be using to a file that is not there yet.
+func CopySQLite(ctx context.Context, from, to string) (err error) {
+	db, err := sql.Open("sqlite3", "file:"+(&url.URL{Path: from}).EscapedPath()+"?_busy_timeout=5000")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	_, err = db.ExecContext(ctx, "VACUUM INTO ?", to)
+	return err
 }
