@@ -230,9 +230,8 @@ func (s *session) joinedGroup(g *events.JoinedGroup) bool {
 // groupChange reports what has changed in a group.
 func (s *session) groupChange(g *events.GroupInfo) bool {
 	ev := adapter.Event{Conversation: wire.Group(g.JID), Time: g.Timestamp}
-	actor := types.JID{}
 	if g.Sender != nil {
-		actor = g.Sender.ToNonAD()
+		actor := g.Sender.ToNonAD()
 		alt := types.JID{}
 		if g.SenderPN != nil {
 			alt = g.SenderPN.ToNonAD()

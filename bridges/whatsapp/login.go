@@ -29,6 +29,8 @@ const (
 	linkingTime = 3 * time.Minute
 	// codeTime is how long codes are good, the first one longer.
 	codeTime, firstCodeTime = 20 * time.Second, time.Minute
+	// reconnectTime is how long WhatsApp may take after linking to ask for the first real connection.
+	reconnectTime = 20 * time.Second
 	// clientName is what the phone shows while a code is typed; WhatsApp accepts the names of browsers only.
 	clientName = "Chrome (Linux)"
 
@@ -64,6 +66,7 @@ type linking struct {
 	events chan any
 	codes  []string
 	until  time.Time // when the code that is shown ends
+	asked  bool      // WhatsApp has asked to connect anew, as it does after linking
 	timer  *time.Timer
 	once   sync.Once
 	free   func() // gives the device store back
@@ -250,6 +253,9 @@ func (a *Adapter) awaitPhone(ctx context.Context, l *linking) (adapter.LoginStep
 		switch ev := ev.(type) {
 		case *events.PairSuccess:
 			return a.linked(ctx, l)
+		case *events.ManualLoginReconnect: // may come before the library tells that it is linked
+			l.asked = true
+			continue
 		case *events.PairError:
 			return adapter.LoginStep{}, adapter.Refused(fmt.Errorf("WhatsApp: %w", redacted(ev.Error)))
 		case *events.QRScannedWithoutMultidevice:
@@ -263,16 +269,13 @@ func (a *Adapter) awaitPhone(ctx context.Context, l *linking) (adapter.LoginStep
 
 // linked waits until WhatsApp asks to connect as the account, which Run will, and gives the device store back for that.
 func (a *Adapter) linked(ctx context.Context, l *linking) (adapter.LoginStep, error) {
-	until := time.Now().Add(20 * time.Second)
-	for {
+	until := time.Now().Add(reconnectTime)
+	for !l.asked {
 		ev, err := l.event(ctx, until)
 		if err != nil && !errors.Is(err, errNotInTime) {
 			return adapter.LoginStep{}, err
 		}
-		if err == nil && a.endOf(ev) == nil {
-			continue
-		}
-		break
+		l.asked = err != nil || a.endOf(ev) != nil
 	}
 	l.close()
 	links, err := a.links(ctx)
