@@ -126,7 +126,7 @@ func (p *plan) empty() bool { return len(p.people) == 0 && len(p.proposals) == 0
 func (m *Members) makeCommit(ctx context.Context, s *shared, by mls.LeafIndex, due []Request) (job, error) {
 	p := new(plan)
 	for i := range due {
-		if err := m.add(p, s, &due[i]); err != nil {
+		if err := m.add(ctx, p, s, &due[i]); err != nil {
 			if err := m.abandon(ctx, s, due[i].Subject, err.Error()); err != nil {
 				return nil, err
 			}
@@ -164,7 +164,7 @@ func componentUpdate(c policy.Component, data []byte) mls.Proposal {
 }
 
 // add enters a request into the plan; one that is fulfilled already is left out. An error says why it can never be fulfilled.
-func (m *Members) add(p *plan, s *shared, r *Request) error {
+func (m *Members) add(ctx context.Context, p *plan, s *shared, r *Request) error {
 	if r.Subject == "" {
 		return m.addDescription(p, s, r)
 	}
@@ -194,7 +194,7 @@ func (m *Members) add(p *plan, s *shared, r *Request) error {
 		}
 	case !m.needsLeaf(s, r, user):
 	case user.Provider() == m.Provider:
-		secrets, err := m.newKeyPackage(user, s.group.CipherSuite(), 0)
+		secrets, err := m.newKeyPackage(ctx, user, s.group.CipherSuite(), 0)
 		if err != nil {
 			return err
 		}

@@ -115,7 +115,7 @@ func (m *Members) enterers(s *shared) []uri.User {
 // enter is the job of making an external commit of one of our people.
 func (m *Members) enter(id uri.Room, suite mls.CipherSuite, who uri.User) job {
 	return func(ctx context.Context) error {
-		leaf, err := m.leafOf(who, suite, 0)
+		leaf, err := m.leafOf(ctx, who, suite, 0)
 		if err != nil {
 			return err
 		}
@@ -355,7 +355,7 @@ func (m *Members) examine(s *shared) job {
 	id, suite := s.id, s.group.CipherSuite()
 	who := m.enterers(s)[0]
 	return func(ctx context.Context) error {
-		leaf, err := m.leafOf(who, suite, 0)
+		leaf, err := m.leafOf(ctx, who, suite, 0)
 		if err != nil {
 			return err
 		}

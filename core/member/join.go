@@ -51,7 +51,7 @@ func (m *Members) CreateRoom(ctx context.Context, id uri.Room, name, subject str
 		if err != nil {
 			return err
 		}
-		creator, err := m.newKeyPackage(m.gateway, m.Suite, 0)
+		creator, err := m.newKeyPackage(ctx, m.gateway, m.Suite, 0)
 		if err != nil {
 			return err
 		}

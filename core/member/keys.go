@@ -19,7 +19,7 @@ const device = "mimigate"
 // keyPackageLife is how long a key package that was handed out can be used.
 const keyPackageLife = 30 * 24 * time.Hour
 
-// credential names the client of one of our people; the error wraps ErrUser.
+// credential names the client of one of our people, and nobody vouches for it; the error wraps ErrUser.
 func (m *Members) credential(user uri.User) (mls.Credential, uri.Client, error) {
 	if user.Provider() != m.Provider || len(user.Segments()) != 1 {
 		return mls.Credential{}, uri.Client{}, ErrUser
@@ -29,8 +29,8 @@ func (m *Members) credential(user uri.User) (mls.Credential, uri.Client, error) 
 }
 
 // leafOf is what a new leaf of one of our people is made of, with a signature key of its own.
-func (m *Members) leafOf(user uri.User, suite mls.CipherSuite, life time.Duration) (mls.LeafTemplate, error) {
-	credential, _, err := m.credential(user)
+func (m *Members) leafOf(ctx context.Context, user uri.User, suite mls.CipherSuite, life time.Duration) (mls.LeafTemplate, error) {
+	credential, client, err := m.credential(user)
 	if err != nil {
 		return mls.LeafTemplate{}, err
 	}
@@ -38,12 +38,18 @@ func (m *Members) leafOf(user uri.User, suite mls.CipherSuite, life time.Duratio
 	if err != nil {
 		return mls.LeafTemplate{}, fmt.Errorf("member: %w", err)
 	}
-	return mls.LeafTemplate{Credential: credential, Signature: key, Extensions: form.LeafExtensions(), Lifetime: life}, nil
+	var disclosure []byte
+	if m.Credentials != nil {
+		if credential, disclosure, err = m.Credentials.Credential(ctx, user, client, key.PublicBytes()); err != nil {
+			return mls.LeafTemplate{}, fmt.Errorf("member: %w", err)
+		}
+	}
+	return mls.LeafTemplate{Credential: credential, Signature: key, Extensions: form.LeafExtensions(disclosure), Lifetime: life}, nil
 }
 
 // newKeyPackage makes a leaf-to-be for one of our people, with keys of its own.
-func (m *Members) newKeyPackage(user uri.User, suite mls.CipherSuite, life time.Duration) (*mls.JoinSecrets, error) {
-	leaf, err := m.leafOf(user, suite, life)
+func (m *Members) newKeyPackage(ctx context.Context, user uri.User, suite mls.CipherSuite, life time.Duration) (*mls.JoinSecrets, error) {
+	leaf, err := m.leafOf(ctx, user, suite, life)
 	if err != nil {
 		return nil, err
 	}
@@ -65,12 +71,17 @@ func (m *Members) KeyMaterial(ctx context.Context, from uri.Provider, target uri
 	if err := r.Verify(m.MLS.Suites); err != nil {
 		return nil, fmt.Errorf("%w: %w", mimi.ErrForbidden, err)
 	}
+	if believe := m.MLS.VerifyCredential; believe != nil {
+		if err := believe(&r.Credential, r.SignatureKey); err != nil {
+			return nil, fmt.Errorf("%w: %w", mimi.ErrForbidden, err)
+		}
+	}
 	if m.Consent == nil {
 		return resp, nil
 	}
 	err = m.Store.Do(ctx, func(ctx context.Context) error {
-		ok, err := m.Consent.Consents(ctx, target, requester, room)
-		if err != nil || !ok {
+		resp.Code, err = m.Consent.Consents(ctx, target, requester, room)
+		if err != nil || resp.Code != mimi.UserSuccess {
 			return err
 		}
 		i := slices.IndexFunc(r.Suites, func(s mls.CipherSuite) bool { _, known := m.MLS.Suites[s]; return known })
@@ -78,7 +89,7 @@ func (m *Members) KeyMaterial(ctx context.Context, from uri.Provider, target uri
 			resp.Code = mimi.UserNoCompatible
 			return nil
 		}
-		return m.handOut(ctx, target, r.Suites[i], resp)
+		return m.handOut(ctx, target, r, r.Suites[i], resp)
 	})
 	return resp, err
 }
@@ -103,15 +114,20 @@ func requestOf(from uri.Provider, r *mimi.KeyMaterialRequest) (requester uri.Use
 	return requester, room, nil
 }
 
-func (m *Members) handOut(ctx context.Context, target uri.User, suite mls.CipherSuite, resp *mimi.KeyMaterialResponse) error {
+func (m *Members) handOut(ctx context.Context, target uri.User, r *mimi.KeyMaterialRequest, suite mls.CipherSuite, resp *mimi.KeyMaterialResponse) error {
 	_, client, err := m.credential(target)
 	if err != nil {
 		resp.Code = mimi.UserUnknown
 		return nil
 	}
-	secrets, err := m.newKeyPackage(target, suite, keyPackageLife)
+	secrets, err := m.newKeyPackage(ctx, target, suite, keyPackageLife)
 	if err != nil {
 		return err
+	}
+	if can := secrets.KeyPackage.LeafNode.Capabilities; !has(can, &r.Required) {
+		resp.Code = mimi.UserNoCompatible
+		resp.Clients = []mimi.ClientKeyMaterial{{Code: mimi.ClientNothingCompatible, Client: client.String(), Capabilities: can}}
+		return nil
 	}
 	ref, err := secrets.KeyPackage.Ref(m.MLS.Suites)
 	if err != nil {
@@ -120,6 +136,16 @@ func (m *Members) handOut(ctx context.Context, target uri.User, suite mls.Cipher
 	resp.Code = mimi.UserSuccess
 	resp.Clients = []mimi.ClientKeyMaterial{{Code: mimi.ClientSuccess, Client: client.String(), KeyPackage: &secrets.KeyPackage}}
 	return m.Store.PutKeyPackage(ctx, ref, mls.Marshal(secrets), m.Now().Add(keyPackageLife))
+}
+
+// has reports whether a client has all that is required of it; what RFC 9420 §7.2 calls default every client has.
+func has(can *mls.Capabilities, want *mls.RequiredCapabilities) bool {
+	const lastDefaultExtension, lastDefaultProposal = mls.ExtExternalSenders, mls.ProposalGroupContextExtensions
+	return !slices.ContainsFunc(want.Extensions, func(t mls.ExtensionType) bool {
+		return t > lastDefaultExtension && !slices.Contains(can.Extensions, t)
+	}) && !slices.ContainsFunc(want.Proposals, func(t mls.ProposalType) bool {
+		return t > lastDefaultProposal && !slices.Contains(can.Proposals, t)
+	}) && !slices.ContainsFunc(want.Credentials, func(t mls.CredentialType) bool { return !slices.Contains(can.Credentials, t) })
 }
 
 // secretsOf returns the private sides of those key packages that are ours.
@@ -189,7 +215,7 @@ func (m *Members) usedUp(ctx context.Context, list []*mls.JoinSecrets) error {
 func (m *Members) fetchKeys(s *shared, r Request, user uri.User) job {
 	id, suite := s.id, s.group.CipherSuite()
 	return func(ctx context.Context) error {
-		req, err := m.keyRequest(id, suite, user)
+		req, err := m.keyRequest(ctx, id, suite, user)
 		if err != nil {
 			return err
 		}
@@ -208,8 +234,8 @@ func (m *Members) fetchKeys(s *shared, r Request, user uri.User) job {
 	}
 }
 
-func (m *Members) keyRequest(id uri.Room, suite mls.CipherSuite, target uri.User) (*mimi.KeyMaterialRequest, error) {
-	leaf, err := m.leafOf(m.gateway, suite, 0)
+func (m *Members) keyRequest(ctx context.Context, id uri.Room, suite mls.CipherSuite, target uri.User) (*mimi.KeyMaterialRequest, error) {
+	leaf, err := m.leafOf(ctx, m.gateway, suite, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -229,6 +255,9 @@ func (m *Members) fetched(ctx context.Context, id uri.Room, r Request, user uri.
 			continue
 		}
 		if owner, _, err := mimi.Identify(&c.KeyPackage.LeafNode.Credential); err != nil || owner != user {
+			continue
+		}
+		if m.Credentials != nil && m.Credentials.Fresh(&c.KeyPackage.LeafNode.Credential) != nil {
 			continue
 		}
 		r.KeyPackages = append(r.KeyPackages, mls.Marshal(c.KeyPackage))

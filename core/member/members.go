@@ -42,9 +42,18 @@ type Founder interface {
 	Create(ctx context.Context, room uri.Room, info *mls.GroupInfo, tree []byte) error
 }
 
-// Consent says whether one of our people lets somebody elsewhere bring them into a room; room is zero for no room in particular.
+// Consent says whether one of our people lets somebody bring them into a room, as the answer to a request for key packages has it: by
+// mimi.UserSuccess, or else by why not.
 type Consent interface {
-	Consents(ctx context.Context, target, requester uri.User, room uri.Room) (bool, error)
+	Consents(ctx context.Context, target, requester uri.User, room uri.Room) (mimi.UserCode, error)
+}
+
+// Credentials vouches for the clients of our people.
+type Credentials interface {
+	// Credential returns the credential of a client with a signature key, and what its leaf discloses (form.Disclosure); ctx may carry a unit.
+	Credential(ctx context.Context, user uri.User, client uri.Client, publicKey []byte) (c mls.Credential, disclosure []byte, err error)
+	// Fresh fails for a credential that has run out, with which nobody is to be brought in.
+	Fresh(c *mls.Credential) error
 }
 
 // Config is what Members need.
@@ -53,9 +62,11 @@ type Config struct {
 	Store    Store
 	Peers    Peers
 	Founder  Founder
-	Consent  Consent         // nil: nobody consents
-	MLS      *mls.Config     // its Components are room.Components
-	Suite    mls.CipherSuite // of the rooms we make; 0: 0x0001
+	Consent  Consent // nil: nobody consents
+	// Credentials: nil: our people have Basic credentials, which nobody vouches for.
+	Credentials Credentials
+	MLS         *mls.Config     // its Components are room.Components
+	Suite       mls.CipherSuite // of the rooms we make; 0: 0x0001
 	// Batch is how long a change of participants waits for others to go with it (design §7), unless a message waits for it.
 	Batch time.Duration
 	Now   func() time.Time

@@ -166,8 +166,11 @@ type side struct {
 	members  *member.Members
 }
 
-func (s *side) Consents(context.Context, uri.User, uri.User, uri.Room) (bool, error) {
-	return s.consent, nil
+func (s *side) Consents(context.Context, uri.User, uri.User, uri.Room) (mimi.UserCode, error) {
+	if !s.consent {
+		return mimi.UserNoConsent, nil
+	}
+	return mimi.UserSuccess, nil
 }
 
 // newSide starts a provider.

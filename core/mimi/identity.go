@@ -66,21 +66,21 @@ func fromNames(names []string) (user uri.User, client uri.Client, err error) {
 
 // Authentication is the authentication service of MLS (RFC 9420 §5.3.1) for rooms of MIMI: whose credential may stand for which user.
 type Authentication struct {
-	// Certificates verifies an X.509 chain (DER, the client's first) against what is known of its user's provider.
-	Certificates func(chain [][]byte) error
+	// Certificates verifies an X.509 chain (DER, the client's first) for a signature key, against what is known of its user's provider.
+	Certificates func(chain [][]byte, key []byte) error
 	// Basic says whether users of a provider may have Basic credentials, which nobody vouches for but the hub they came by. Nil: of none.
 	Basic func(uri.Provider) bool
 }
 
-// VerifyCredential is for [mls.Config]: the credential names one user, and that user's provider vouches for it in the way we ask of it. That
-// the certificate is for the key the engine checks. The error wraps ErrIdentity.
-func (a *Authentication) VerifyCredential(c *mls.Credential, _ []byte) error {
+// VerifyCredential is for [mls.Config]: the credential names one user, and that user's provider vouches for it, with this signature key, in the
+// way we ask of it. The error wraps ErrIdentity.
+func (a *Authentication) VerifyCredential(c *mls.Credential, key []byte) error {
 	user, _, err := Identify(c)
 	if err != nil {
 		return err
 	}
 	if c.Type == mls.CredentialX509 {
-		if err := a.Certificates(c.Certificates); err != nil {
+		if err := a.Certificates(c.Certificates, key); err != nil {
 			return fmt.Errorf("%w: %w", ErrIdentity, err)
 		}
 		return nil

@@ -11,7 +11,7 @@ import (
 func TestAuthentication(t *testing.T) {
 	calls := 0
 	a := &Authentication{
-		Certificates: func([][]byte) error { calls++; return errors.New("not good") },
+		Certificates: func([][]byte, []byte) error { calls++; return errors.New("not good") },
 		Basic:        func(p uri.Provider) bool { return p.Domain() == "a.example" },
 	}
 	basic := func(text string) *mls.Credential {

@@ -12,10 +12,12 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/big"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -110,6 +112,21 @@ func (h *Holder) subject() pkix.Name {
 	return name
 }
 
+// Disclosure is what a leaf says of itself beside its certificate, for clients that look there: deterministic CBOR of 1 the network, 2 the address
+// of who runs the bridge, 3 that it reads what is said (design §8).
+func (h *Holder) Disclosure(operator uri.User) []byte {
+	text := func(s string) []byte {
+		head := []byte{0x78, byte(len(s))}
+		if len(s) < 24 {
+			head = []byte{0x60 | byte(len(s))}
+		} else if len(s) > 255 {
+			head = binary.BigEndian.AppendUint16([]byte{0x79}, uint16(len(s)))
+		}
+		return append(head, s...)
+	}
+	return slices.Concat([]byte{0xa3, 1}, text(h.Network), []byte{2}, text(operator.String()), []byte{3, 0xf5})
+}
+
 // parseKey reads a signature key in the form that MLS gives it.
 func parseKey(public []byte) (crypto.PublicKey, error) {
 	switch len(public) {
@@ -133,7 +150,15 @@ func parseECDSA(curve elliptic.Curve, public []byte) (crypto.PublicKey, error) {
 	return key, nil
 }
 
-// Roots finds the authorities that may vouch for users of a domain; nil where none is known.
+// same reports whether two public keys are the same.
+func same(a, b crypto.PublicKey) bool {
+	k, ok := a.(interface{ Equal(crypto.PublicKey) bool })
+	return ok && k.Equal(b)
+}
+
+// Roots finds the authorities that may vouch for users of a domain. Nil stands for: we have no way to know. Then a certificate that is in form
+// is taken on the word of whoever brought it, the hub of a room or the provider itself; without that nobody could be in a room with people
+// of a provider that is not their peer.
 type Roots func(domain string) *x509.CertPool
 
 // maxKnown bounds how many certificates a Verifier remembers; each takes some hundred octets.
@@ -145,26 +170,25 @@ type Verifier struct {
 	Now   func() time.Time
 
 	mu    sync.Mutex
-	known map[[sha256.Size]byte]struct{} // certificates with their keys that were found good: groups are checked as a whole, again and again
+	known map[[sha256.Size]byte]verified // certificates with their keys: groups are checked as a whole, again and again
 }
 
-// Forget drops what is remembered, as the roots have changed.
-func (v *Verifier) Forget() {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.known = nil
+// verified is what a certificate was found good by.
+type verified struct {
+	domain string
+	roots  *x509.CertPool
 }
 
-// Verify checks that a chain (DER, the client's first) belongs to a user and, where it names one, a client of the user's domain, vouched for by
-// an authority of that domain. That the key is the certificate's the engine has checked (RFC 9420 §5.3). A certificate that has run out is
-// taken for a leaf that holds it: until the leaf is renewed the group could not be joined otherwise; see [Verifier.Fresh]. The error wraps ErrForm or
-// ErrUntrusted.
-func (v *Verifier) Verify(chain [][]byte) error {
+// Verify checks that a chain (DER, the client's first) is for a signature key (in the form of MLS, RFC 9420 §5.3), a user and, where it names one, a
+// client of the user's domain, and that an authority of that domain vouches for it. A certificate that has run out is taken for a leaf that
+// holds it: until the leaf is renewed the group could not be joined otherwise; see [Verifier.Fresh]. The error wraps ErrForm or ErrUntrusted.
+func (v *Verifier) Verify(chain [][]byte, publicKey []byte) error {
 	if len(chain) == 0 {
 		return fmt.Errorf("%w: none", ErrForm)
 	}
 	hash := sha256.New()
-	for _, c := range chain {
+	for _, c := range append([][]byte{publicKey}, chain...) {
+		hash.Write(binary.BigEndian.AppendUint32(nil, uint32(len(c))))
 		hash.Write(c)
 	}
 	id := [sha256.Size]byte(hash.Sum(nil))
@@ -175,13 +199,16 @@ func (v *Verifier) Verify(chain [][]byte) error {
 	if err != nil {
 		return fmt.Errorf("%w: malformed", ErrForm)
 	}
+	if key, err := parseKey(publicKey); err != nil || !same(leaf.PublicKey, key) {
+		return fmt.Errorf("%w: for another key", ErrForm)
+	}
 	domain, err := named(leaf)
 	if err != nil {
 		return err
 	}
 	roots := v.Roots(domain)
 	if roots == nil {
-		return fmt.Errorf("%w: no authority is known for %s", ErrUntrusted, domain)
+		return nil
 	}
 	between := x509.NewCertPool()
 	for _, der := range chain[1:] {
@@ -196,7 +223,7 @@ func (v *Verifier) Verify(chain [][]byte) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrUntrusted, err)
 	}
-	v.learn(id)
+	v.learn(id, verified{domain, roots})
 	return nil
 }
 
@@ -255,18 +282,19 @@ func named(c *x509.Certificate) (string, error) {
 	return domain, nil
 }
 
+// knows reports whether a certificate was found good by the authorities that are still the user's provider's.
 func (v *Verifier) knows(id [sha256.Size]byte) bool {
 	v.mu.Lock()
-	defer v.mu.Unlock()
-	_, ok := v.known[id]
-	return ok
+	by, ok := v.known[id]
+	v.mu.Unlock()
+	return ok && v.Roots(by.domain) == by.roots
 }
 
-func (v *Verifier) learn(id [sha256.Size]byte) {
+func (v *Verifier) learn(id [sha256.Size]byte, by verified) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.known == nil || len(v.known) >= maxKnown {
-		v.known = make(map[[sha256.Size]byte]struct{})
+		v.known = make(map[[sha256.Size]byte]verified)
 	}
-	v.known[id] = struct{}{}
+	v.known[id] = by
 }

@@ -27,13 +27,20 @@ func mediaTypes() mls.MediaTypeList {
 		{Type: "text/markdown", Parameters: []mls.Parameter{{Name: "variant", Value: "GFM-MIMI"}}}, {Type: content.TypeStatus}}
 }
 
-// LeafExtensions says in each of our leaves what it supports (mls-extensions-10 §4.7, §4.10).
-func LeafExtensions() mls.Extensions {
-	return mls.Extensions{mls.AppDataDictionary{
+// Disclosure is the component (of the private range) by which a leaf says that it is a bridge's (design §8).
+const Disclosure mls.ComponentID = 0x8b01
+
+// LeafExtensions says in each of our leaves what it supports (mls-extensions-10 §4.7, §4.10), and what it discloses of itself.
+func LeafExtensions(disclosure []byte) mls.Extensions {
+	dict := mls.AppDataDictionary{
 		{ID: mls.ComponentAppComponents, Data: mls.Marshal(components())},
 		{ID: mls.ComponentSafeAAD, Data: mls.Marshal(mls.ComponentsList{mls.ComponentID(policy.FrankAAD)})},
 		{ID: mls.ComponentContentMediaTypes, Data: mls.Marshal(mediaTypes())},
-	}.Extension()}
+	}
+	if len(disclosure) > 0 {
+		dict = dict.With(Disclosure, disclosure)
+	}
+	return mls.Extensions{dict.Extension()}
 }
 
 // RequiredCapabilities are those of our rooms: the dictionary, its updates, and leaving by SelfRemove.
