@@ -96,7 +96,7 @@ func furnished(t *testing.T, s *Store) {
 	if err := db.QueryRow("SELECT name FROM device").Scan(&name); err != nil || name != "phone" {
 		t.Errorf("the driver's database: %q, %v", name, err)
 	}
-	if left, err := filepath.Glob(filepath.Join(s.Dir(), temporary+"*")); err != nil || len(left) != 0 {
+	if left, err := filepath.Glob(filepath.Join(s.Dir(), ".mimigate-*")); err != nil || len(left) != 0 {
 		t.Errorf("%v is left, %v", left, err)
 	}
 }
@@ -245,7 +245,7 @@ func TestRestoreInterrupted(t *testing.T) {
 		if got := value(t, t.Context(), s, "k"); got != "newer" {
 			t.Errorf("it is %q", got)
 		}
-		if left, err := filepath.Glob(filepath.Join(s.Dir(), temporary+"*")); err != nil || len(left) != 0 {
+		if left, err := filepath.Glob(filepath.Join(s.Dir(), ".mimigate-*")); err != nil || len(left) != 0 {
 			t.Errorf("%v is left, %v", left, err)
 		}
 	})

@@ -158,8 +158,7 @@ func (s *Store) bindDomain(ctx context.Context, domain string) error {
 
 // Names of facts about the store itself.
 const (
-	settingDomain   = "domain"
-	settingRestored = "restored" // the directory of files of a restore that is to be finished
+	settingDomain = "domain"
 )
 
 func (s *Store) setting(ctx context.Context, name string) (value string, found bool, err error) {
