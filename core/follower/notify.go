@@ -89,12 +89,8 @@ func (f *Follower) Notify(ctx context.Context, from uri.Provider, room uri.Room,
 	if _, err := mimi.ParseFanout(body); err != nil {
 		return err
 	}
-	hash := sha256.New()
-	hash.Write([]byte(room.String())) // names the hub too
-	hash.Write([]byte{0})
-	hash.Write(body)
 	return f.Store.Do(ctx, func(ctx context.Context) error {
-		fresh, err := f.Store.PutInbox(ctx, room, body, [sha256.Size]byte(hash.Sum(nil)), f.Now())
+		fresh, err := f.Store.PutInbox(ctx, room, body, mimi.InboxHash(room, body), f.Now())
 		if err != nil || !fresh {
 			return err
 		}

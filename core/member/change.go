@@ -51,6 +51,16 @@ func (m *Members) mayReplace(s *shared, can func(policy.Capability, string, poli
 	return role == policy.BannedRole || can(policy.CanAddParticipant, user.Domain(), role, role)
 }
 
+// mayLeave reports whether one of our people may leave by themself, or take their client away from a room of fixed membership.
+func (m *Members) mayLeave(s *shared, user uri.User) bool {
+	role, rules := s.state.Role(user), s.state.Rules()
+	leave := policy.Action{Use: policy.CanRemoveSelf, Own: true, Domain: user.Domain(), From: role}
+	if rules.Base.FixedMembership {
+		leave.Use, leave.To = policy.CanRemoveOwnClient, role
+	}
+	return rules.Allowed(policy.Actor{Role: role, Domain: user.Domain()}, leave) == nil
+}
+
 // leaving are the leaves whose removal is pending: they can commit nothing.
 func leaving(g *mls.Group) map[mls.LeafIndex]bool {
 	out := make(map[mls.LeafIndex]bool)

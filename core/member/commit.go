@@ -32,7 +32,7 @@ func (m *Members) nextChange(ctx context.Context, s *shared, requests bool) (job
 			return next, err
 		}
 	}
-	if len(committers) == 0 || len(s.group.Proposals()) == 0 || !m.joins(s.id) {
+	if len(committers) == 0 || len(s.group.Proposals()) == 0 || m.turn(s) > 0 {
 		return nil, nil
 	}
 	return m.makeCommit(ctx, s, committers[0], nil)
@@ -87,6 +87,9 @@ func (m *Members) byThemself(ctx context.Context, s *shared, r *Request) (job, e
 		if s.state.MayJoin(room.Actor{Leaf: room.Leaf{User: user, Client: client}}) == nil {
 			return m.enter(s.id, s.group.CipherSuite(), user), nil
 		}
+	}
+	if _, in := s.leaves[user]; ours && in && r.Role == uint32(policy.NoRole) && m.mayLeave(s, user) {
+		return m.depart(s, r, user)
 	}
 	return func(context.Context) error { return nil }, m.abandon(ctx, s, r.Subject, nobodyMay)
 }

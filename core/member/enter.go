@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"mimigate/core/member/blame"
 	"mimigate/core/member/form"
 	"mimigate/core/mimi"
 	"mimigate/core/mls"
@@ -299,7 +300,7 @@ func (m *Members) begin(ctx context.Context, s *shared, g *mls.Group, at uint64)
 		return next, m.introduce(ctx, next, at)
 	}
 	m.Log.Warn("a room's group was joined anew", "room", s.id, "epoch", g.Epoch(), "lost", len(mem.lost))
-	if err := m.tell(ctx, next, s.state, new(blame), at); err != nil {
+	if err := m.tell(ctx, next, s.state, new(blame.Blame), at); err != nil {
 		return next, err
 	}
 	return next, m.sink.Gap(ctx, s.id, time.UnixMilli(int64(at)))

@@ -69,8 +69,13 @@ type Config struct {
 	Suite       mls.CipherSuite // of the rooms we make; 0: 0x0001
 	// Batch is how long a change of participants waits for others to go with it (design §7), unless a message waits for it.
 	Batch time.Duration
-	Now   func() time.Time
-	Log   *slog.Logger
+	// Patience is how long gateways before us are waited for to commit what was proposed; 0: ten seconds.
+	Patience time.Duration
+	// Echo is how long a hub may take to send back what it has accepted of ours; 0: a minute. Where others' messages come first,
+	// it is clear before that it never will.
+	Echo time.Duration
+	Now      func() time.Time
+	Log      *slog.Logger
 }
 
 // Members are the MLS clients of this provider's people. Their methods may be called from several goroutines.
@@ -79,6 +84,7 @@ type Members struct {
 	gateway uri.User // our participant that looks after the others (design §7)
 	sink    Sink
 	queues  *mimi.Queues[uri.Room]
+	watch   *mimi.Queues[uri.Room] // what should have happened by now
 
 	mu    sync.Mutex
 	rooms map[uri.Room]*shared
@@ -101,6 +107,13 @@ func New(cfg Config) (*Members, error) {
 		return nil, fmt.Errorf("member: %w", err)
 	}
 	m := &Members{Config: cfg, gateway: gateway, rooms: make(map[uri.Room]*shared)}
+	if m.Patience == 0 {
+		m.Patience = 10 * time.Second
+	}
+	if m.Echo == 0 {
+		m.Echo = time.Minute
+	}
+	m.watch = mimi.NewQueues(m.check)
 	m.queues = mimi.NewQueues(func(ctx context.Context, id uri.Room) (bool, error) { return m.step(ctx, id, true) })
 	return m, nil
 }
@@ -114,12 +127,16 @@ func (m *Members) Start(ctx context.Context, sink Sink) error {
 	}
 	for _, id := range rooms {
 		m.queues.Wake(id)
+		m.watch.WakeAfter(id, m.Patience)
 	}
 	return nil
 }
 
 // Close ends what the members do by themselves, and waits for it.
-func (m *Members) Close() { m.queues.Close() }
+func (m *Members) Close() {
+	m.watch.Close()
+	m.queues.Close()
+}
 
 // shared is the state of a room in memory: of all our leaves in it (design §6). All but the group is touched only within units.
 type shared struct {
@@ -134,6 +151,10 @@ type shared struct {
 	// Whether the hub has gone back is to be found out; one more than the epoch in which it had not.
 	doubt    bool
 	examined uint64
+	unechoed []acceptance      // in the order of acceptance
+	silent   bool              // the hub does not send back what is ours
+	proposed time.Time         // when the first of the pending proposals was heard of
+	departed map[string]uint64 // who has proposed to leave: one more than the epoch
 	memory
 
 	mu    sync.Mutex // for group: its steps are settled after their unit, when another may have its turn
@@ -392,7 +413,7 @@ func (m *Members) request(ctx context.Context, id uri.Room, r *Request, user uri
 		if err := m.Store.PutRoomRequest(ctx, id, r); err != nil {
 			return err
 		}
-		m.Store.OnCommit(ctx, func() { m.queues.WakeAfter(id, m.Batch) })
+		m.Store.OnCommit(ctx, func() { m.queues.WakeAfter(id, m.soon()) })
 		return nil
 	})
 }

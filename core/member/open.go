@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"mimigate/core/content"
+	"mimigate/core/member/blame"
 	"mimigate/core/member/form"
 	"mimigate/core/mimi"
 	"mimigate/core/mls"
@@ -59,10 +60,16 @@ func (m *Members) resume(ctx context.Context, id uri.Room) error {
 		return err
 	}
 	switch {
-	case o != nil:
+	case o != nil || s.stale:
 		m.Store.OnCommit(ctx, func() { m.queues.Wake(id) })
-	case len(requests) > 0 || len(s.group.Proposals()) > 0:
-		m.Store.OnCommit(ctx, func() { m.queues.WakeAfter(id, m.Batch) })
+	case len(requests) > 0:
+		m.Store.OnCommit(ctx, func() { m.queues.WakeAfter(id, m.soon()) })
+	case len(s.group.Proposals()) > 0:
+		wait := m.turn(s)
+		m.Store.OnCommit(ctx, func() {
+			m.queues.WakeAfter(id, m.soon())
+			m.watch.WakeAfter(id, wait+m.Batch)
+		})
 	}
 	return nil
 }
@@ -91,6 +98,15 @@ func (m *Members) openBody(ctx context.Context, s *shared, body []byte) (*shared
 // openMessage opens one message. Of a lost group what was said in epochs that we had is still readable; its handshakes lead
 // nowhere, until one of our people enters it anew or somebody brings them in.
 func (m *Members) openMessage(ctx context.Context, s *shared, f *mimi.FanoutMessage, welcome *mls.Welcome) (*shared, error) {
+	for len(s.unechoed) > 0 && s.unechoed[0].event.Timestamp < f.Timestamp { // the hub has gone on, so it never will
+		s.silent = true
+		event := s.unechoed[0].event
+		s.unechoed = s.unechoed[1:]
+		var err error
+		if s, err = m.openMessage(ctx, s, &event, nil); err != nil {
+			return s, err
+		}
+	}
 	if s.stale {
 		entered, err := m.isEntry(ctx, s, f.Message)
 		if err != nil {
@@ -126,6 +142,7 @@ func (m *Members) openPrivate(ctx context.Context, s *shared, f *mimi.FanoutMess
 		return err
 	}
 	if own != nil {
+		s.arrived(f.Message)
 		return m.finished(ctx, s, own, f.Timestamp)
 	}
 	s.mu.Lock()
@@ -237,6 +254,7 @@ func (m *Members) openHandshake(ctx context.Context, s *shared, msg mimi.Message
 	if step.Commit == nil {
 		return m.keep(ctx, s, step)
 	}
+	s.arrived(msg)
 	return m.merge(ctx, s, step, own, accepted)
 }
 
@@ -280,6 +298,7 @@ func (m *Members) merge(ctx context.Context, s *shared, commit *mls.Step, own []
 		return err
 	}
 	m.change(ctx, s, next)
+	s.proposed = time.Time{}
 	if err := m.fulfilled(ctx, s); err != nil {
 		return err
 	}
@@ -288,7 +307,7 @@ func (m *Members) merge(ctx context.Context, s *shared, commit *mls.Step, own []
 			return err
 		}
 	}
-	return m.tell(ctx, s, before, authors(before, s.state, commit), accepted)
+	return m.tell(ctx, s, before, blame.Authors(before, s.state, commit), accepted)
 }
 
 // leave forgets a room that none of our people is in any more, and what was still to be said and changed there; its records are
@@ -348,7 +367,7 @@ func (m *Members) isFulfilled(s *shared, r *Request) bool {
 	}
 	role, clients := s.state.Role(user), s.state.Clients(user)
 	if r.Role <= uint32(policy.BannedRole) {
-		return uint32(role) == r.Role && clients == 0
+		return clients == 0 && (uint32(role) == r.Role || r.Role == 0 && s.state.Rules().Base.FixedMembership)
 	}
 	return !m.needsLeaf(s, r, user) && (!r.Exact || uint32(role) == r.Role)
 }

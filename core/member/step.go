@@ -150,7 +150,11 @@ func (m *Members) submitted(ctx context.Context, id uri.Room, message []byte, re
 	switch resp.Code {
 	case mimi.SubmitAccepted: // on disk it stays as it was: it will soon come back
 		s.sent = max(s.sent, o.Number)
-		return nil
+		msg, err := mimi.ParseMessage(o.Message)
+		if err != nil {
+			return fmt.Errorf("member: stored message: %w", err)
+		}
+		return m.accepted(ctx, s, mimi.FanoutMessage{Timestamp: resp.Accepted, Message: msg, Frank: resp.Frank})
 	case mimi.SubmitEpochTooOld:
 		o.Message, o.After = nil, resp.Epoch
 	default:
@@ -184,24 +188,27 @@ func (m *Members) update(id uri.Room, request []byte) (job, error) {
 		case err != nil:
 			return err
 		}
-		return m.Store.Do(ctx, func(ctx context.Context) error { return m.updated(ctx, id, request, resp) })
+		return m.Store.Do(ctx, func(ctx context.Context) error { return m.updated(ctx, id, request, req.Message, resp) })
 	}, nil
 }
 
 // updated takes the hub's answer for our commit. After success it is merged when it comes back through the inbox; it may have been
 // already. A refusal is the only reason to discard it beside another commit that takes its epoch (design §5 rule iv).
-func (m *Members) updated(ctx context.Context, id uri.Room, request []byte, resp *mimi.UpdateRoomResponse) error {
+func (m *Members) updated(ctx context.Context, id uri.Room, request []byte, commit mimi.Message, resp *mimi.UpdateRoomResponse) error {
 	c, err := m.Store.PendingCommit(ctx, id)
 	if err != nil || c == nil || string(c.Request) != string(request) {
 		return err
 	}
-	if resp.Code == mimi.UpdateSuccess {
-		c.Answered = true
-		return m.Store.SetPendingCommit(ctx, id, c)
-	}
 	s, err := m.place(ctx, id)
 	if err != nil {
 		return err
+	}
+	if resp.Code == mimi.UpdateSuccess {
+		c.Answered = true
+		if err := m.Store.SetPendingCommit(ctx, id, c); err != nil {
+			return err
+		}
+		return m.accepted(ctx, s, mimi.FanoutMessage{Timestamp: resp.Accepted, Message: commit})
 	}
 	if err := m.Store.SetPendingCommit(ctx, id, nil); err != nil {
 		return err

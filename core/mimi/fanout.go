@@ -1,6 +1,11 @@
 package mimi
 
-import "mimigate/core/mls"
+import (
+	"crypto/sha256"
+
+	"mimigate/core/mls"
+	"mimigate/core/uri"
+)
 
 // FanoutMessage is one event of a room, as the hub tells its followers (mimi-protocol-06 §5.5).
 type FanoutMessage struct {
@@ -65,4 +70,13 @@ func ParseFanout(body []byte) ([]FanoutMessage, error) {
 		list = append(list, f)
 	}
 	return list, nil
+}
+
+// InboxHash is by what a follower knows the body of a notify request again that it has taken already (§5.5).
+func InboxHash(room uri.Room, body []byte) [sha256.Size]byte {
+	hash := sha256.New()
+	hash.Write([]byte(room.String())) // names the hub too
+	hash.Write([]byte{0})
+	hash.Write(body)
+	return [sha256.Size]byte(hash.Sum(nil))
 }
