@@ -21,10 +21,12 @@
 // # What is where
 //
 // server.go: Start, Hook, people and their devices · session.go: a connection, login, refusals, what waits for an offline
-// device · stanza.go: reading stanzas, and which request goes where · pair.go: linking by QR and by code · keys.go: Signal
-// keys, device lists, numbers and LIDs · message.go: messages, receipts, typing, presence · group.go: groups · media.go:
-// media, pictures · appstate.go: app state · rule.go: scripted faults · phone.go: people's phones · waclient: the
-// clients of tests · noise: the transport.
+// device · stanza.go: which stanza goes where · pair.go: linking by QR and by code · keys.go: Signal keys, device lists,
+// numbers and LIDs, app state · message.go: messages, receipts, typing, presence · groups.go · media.go: pictures · rule.go:
+// scripted faults · phone.go: people's phones.
+//
+// noise: the transport · link: what a phone reckons to link a device · group: the state of groups · collections: app state ·
+// blob: media hosts · stanza: reading stanzas · waclient: the whatsmeow clients of tests.
 //
 // # What is like the real one, as far as it is known
 //

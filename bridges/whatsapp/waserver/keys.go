@@ -10,6 +10,8 @@ import (
 	"go.mau.fi/whatsmeow/proto/waVnameCert"
 	"go.mau.fi/whatsmeow/types"
 	"google.golang.org/protobuf/proto"
+
+	"mimigate/bridges/whatsapp/waserver/stanza"
 )
 
 // few is when a client is told that its one-time keys run out (whatsmeow: MinPreKeyCount).
@@ -19,20 +21,20 @@ const few = 5
 func (ss *session) encrypt(n *waBinary.Node) {
 	d := ss.dev
 	switch {
-	case has(n, "key"):
-		asked := child(n, "key")
+	case stanza.Has(n, "key"):
+		asked := stanza.Child(n, "key")
 		var list []waBinary.Node
 		for _, u := range asked.GetChildren() {
-			j := jid(&u, "jid")
+			j := stanza.JID(&u, "jid")
 			list = append(list, waBinary.Node{Tag: "user", Attrs: waBinary.Attrs{"jid": j}, Content: ss.server.device(j).bundle()})
 		}
 		ss.result(n, waBinary.Node{Tag: "list", Content: list})
-	case has(n, "count"):
+	case stanza.Has(n, "count"):
 		ss.result(n, waBinary.Node{Tag: "count", Attrs: waBinary.Attrs{"value": len(d.oneTime)}})
-	case has(n, "skey"):
-		list := child(n, "list")
+	case stanza.Has(n, "skey"):
+		list := stanza.Child(n, "list")
 		d.oneTime = append(d.oneTime, list.GetChildren()...)
-		d.signed, d.identity, d.registration = child(n, "skey"), data(child(n, "identity")), data(child(n, "registration"))
+		d.signed, d.identity, d.registration = stanza.Child(n, "skey"), stanza.Data(stanza.Child(n, "identity")), stanza.Data(stanza.Child(n, "registration"))
 		ss.result(n)
 		ss.server.change()
 	default:
@@ -43,7 +45,7 @@ func (ss *session) encrypt(n *waBinary.Node) {
 // bundle takes one of a device's one-time keys, with what belongs to it. The server is locked.
 func (d *device) bundle() []waBinary.Node {
 	if d == nil || d.signed.Tag == "" {
-		return []waBinary.Node{{Tag: "error", Attrs: waBinary.Attrs{"code": 404, "text": reasons[404]}}}
+		return []waBinary.Node{stanza.Error(404)}
 	}
 	keys := []waBinary.Node{
 		{Tag: "registration", Content: d.registration},
@@ -63,15 +65,15 @@ func (d *device) bundle() []waBinary.Node {
 
 // usync answers questions about people: their devices, numbers and LIDs, and profiles. The server is locked.
 func (ss *session) usync(n *waBinary.Node) {
-	asked := child(n, "usync")
-	query, list := child(&asked, "query"), child(&asked, "list")
+	asked := stanza.Child(n, "usync")
+	query, list := stanza.Child(&asked, "query"), stanza.Child(&asked, "list")
 	var users []waBinary.Node
 	for _, u := range list.GetChildren() {
-		if has(&u, "contact") {
-			users = append(users, ss.contact(string(data(child(&u, "contact")))))
+		if stanza.Has(&u, "contact") {
+			users = append(users, ss.contact(string(stanza.Data(stanza.Child(&u, "contact")))))
 			continue
 		}
-		j := jid(&u, "jid")
+		j := stanza.JID(&u, "jid")
 		a := ss.server.find(j)
 		if a == nil {
 			continue
@@ -93,8 +95,8 @@ func (ss *session) contact(query string) waBinary.Node {
 	number := strings.TrimPrefix(strings.TrimSuffix(query, "@"+types.LegacyUserServer), "+")
 	attrs, kind := waBinary.Attrs{"jid": types.NewJID(number, types.DefaultUserServer)}, "out"
 	var facts []waBinary.Node
-	if a := ss.server.users[number]; a != nil && a.pn.User == number {
-		attrs, kind = waBinary.Attrs{"jid": a.lid, "pn_jid": a.pn}, "in"
+	if a := ss.server.users[number]; a != nil && a.PN.User == number {
+		attrs, kind = waBinary.Attrs{"jid": a.LID, "pn_jid": a.PN}, "in"
 		if fact := a.fact("business", ""); fact.Tag != "" {
 			facts = append(facts, fact)
 		}
@@ -111,11 +113,11 @@ func (a *account) fact(what, server string) waBinary.Node {
 		for _, d := range a.devices {
 			list = append(list, waBinary.Node{Tag: "device", Attrs: waBinary.Attrs{"id": int(d.id), "key-index": int(d.id)}})
 		}
-		return waBinary.Node{Tag: "devices", Content: []waBinary.Node{{Tag: "device-list", Attrs: waBinary.Attrs{"hash": listHash(a.deviceJIDs(server))}, Content: list}}}
+		return waBinary.Node{Tag: "devices", Content: []waBinary.Node{{Tag: "device-list", Attrs: waBinary.Attrs{"hash": stanza.ListHash(a.deviceJIDs(server))}, Content: list}}}
 	case "lid":
-		return waBinary.Node{Tag: "lid", Attrs: waBinary.Attrs{"val": a.lid}}
+		return waBinary.Node{Tag: "lid", Attrs: waBinary.Attrs{"val": a.LID}}
 	case "status":
-		return waBinary.Node{Tag: "status", Attrs: waBinary.Attrs{"t": now()}, Content: []byte(a.status)}
+		return waBinary.Node{Tag: "status", Attrs: waBinary.Attrs{"t": stanza.Now()}, Content: []byte(a.status)}
 	case "picture":
 		if a.picture.id != "" {
 			return waBinary.Node{Tag: "picture", Attrs: waBinary.Attrs{"id": a.picture.id}}
@@ -152,27 +154,27 @@ func (a *account) verifiedName() waBinary.Node {
 		return waBinary.Node{}
 	}
 	return waBinary.Node{Tag: "verified_name", Attrs: waBinary.Attrs{
-		"v": "2", "verified_level": "unknown", "host_storage": 1, "actual_actors": 1, "privacy_mode_ts": now(),
+		"v": "2", "verified_level": "unknown", "host_storage": 1, "actual_actors": 1, "privacy_mode_ts": stanza.Now(),
 	}, Content: cert}
 }
 
 // privacy answers for privacy settings, all at "all", and passes on the tokens that people issue for each other. The
 // server is locked.
 func (ss *session) privacy(n *waBinary.Node) {
-	tokens := child(n, "tokens")
+	tokens := stanza.Child(n, "tokens")
 	for _, t := range tokens.GetChildren() {
-		a := ss.server.find(jid(&t, "jid"))
+		a := ss.server.find(stanza.JID(&t, "jid"))
 		if a == nil {
 			continue
 		}
 		me := ss.dev.account
 		for _, d := range a.devices {
-			d.notify(me.sender(), "privacy_token", waBinary.Attrs{"sender_lid": me.lid}, waBinary.Node{Tag: "tokens", Content: []waBinary.Node{{
+			d.notify(me.sender(), "privacy_token", waBinary.Attrs{"sender_lid": me.LID}, waBinary.Node{Tag: "tokens", Content: []waBinary.Node{{
 				Tag: "token", Attrs: waBinary.Attrs{"type": "trusted_contact", "t": t.Attrs["t"]}, Content: []byte("token " + strconv.Itoa(ss.server.sequence)),
 			}}})
 		}
 	}
-	if str(n, "type") == "set" {
+	if stanza.String(n, "type") == "set" {
 		ss.result(n)
 		return
 	}
@@ -185,24 +187,41 @@ func (ss *session) privacy(n *waBinary.Node) {
 
 // sender is how an account's tokens and numbers are told apart: by number, or by LID where that is hidden.
 func (a *account) sender() types.JID {
-	if a.hidden {
-		return a.lid
+	if a.Hidden {
+		return a.LID
 	}
-	return a.pn
+	return a.PN
 }
 
 // blocklist keeps whom an account wants to hear nothing of. The server is locked.
 func (ss *session) blocklist(n *waBinary.Node) {
 	me := ss.dev.account
-	item := child(n, "item")
-	if a := ss.server.find(jid(&item, "jid")); a != nil {
-		me.blocked[a] = str(&item, "action") == "block"
+	item := stanza.Child(n, "item")
+	if a := ss.server.find(stanza.JID(&item, "jid")); a != nil {
+		me.blocked[a] = stanza.String(&item, "action") == "block"
 	}
 	var list []waBinary.Node
 	for _, a := range ss.server.accounts {
 		if me.blocked[a] {
-			list = append(list, waBinary.Node{Tag: "item", Attrs: waBinary.Attrs{"jid": a.lid}})
+			list = append(list, waBinary.Node{Tag: "item", Attrs: waBinary.Attrs{"jid": a.LID}})
 		}
 	}
 	ss.result(n, waBinary.Node{Tag: "list", Attrs: waBinary.Attrs{"dhash": strconv.Itoa(len(list))}, Content: list})
+}
+
+// appState keeps and gives out app state. The server is locked.
+func (ss *session) appState(n *waBinary.Node) {
+	a := ss.dev.account
+	sync := stanza.Child(n, "sync")
+	var answers []waBinary.Node
+	for _, c := range sync.GetChildrenByTag("collection") {
+		answer, grown := a.state.Sync(&c)
+		answers = append(answers, answer)
+		for _, d := range a.devices {
+			if grown > 0 && d != ss.dev {
+				d.notify(a.PN, "server_sync", nil, waBinary.Node{Tag: "collection", Attrs: waBinary.Attrs{"name": stanza.String(&c, "name"), "version": grown}})
+			}
+		}
+	}
+	ss.result(n, waBinary.Node{Tag: "sync", Content: answers})
 }

@@ -9,17 +9,20 @@ import (
 
 	waBinary "go.mau.fi/whatsmeow/binary"
 	"go.mau.fi/whatsmeow/types"
+
+	"mimigate/bridges/whatsapp/waserver/group"
+	"mimigate/bridges/whatsapp/waserver/stanza"
 )
 
 // message takes a message, routes it to devices, and acknowledges it. The server is locked.
 func (ss *session) message(n *waBinary.Node) {
-	s, to := ss.server, jid(n, "to")
+	s, to := ss.server, stanza.JID(n, "to")
 	code := 0
 	var devices []types.JID // what the client should have encrypted for
 	switch to.Server {
 	case types.GroupServer:
 		g := s.groups[to.User]
-		if code = g.maySend(ss.dev.account); code == 0 {
+		if code = g.MaySend(&ss.dev.account.Person); code == 0 {
 			devices = ss.groupMessage(n, g)
 		}
 	case types.BroadcastServer:
@@ -36,23 +39,23 @@ func (ss *session) message(n *waBinary.Node) {
 		return
 	}
 	s.accepted = append(s.accepted, Accepted{
-		ID: str(n, "id"), From: ss.dev.pn(), To: to, Type: str(n, "type"), Edit: str(n, "edit"),
+		ID: stanza.String(n, "id"), From: ss.dev.pn(), To: to, Type: stanza.String(n, "type"), Edit: stanza.String(n, "edit"),
 	})
 	extra := waBinary.Attrs{}
 	if len(devices) > 0 && !isRetry(n) {
-		extra["phash"] = listHash(devices)
+		extra["phash"] = stanza.ListHash(devices)
 	}
 	ss.ack(n, extra)
 	s.change()
 }
 
 // isRetry says whether a message is for one device: one that could not decrypt it, or that of a peer message.
-func isRetry(n *waBinary.Node) bool { return has(n, "enc") && !has(n, "participants") }
+func isRetry(n *waBinary.Node) bool { return stanza.Has(n, "enc") && !stanza.Has(n, "participants") }
 
-// stanza is a message as it goes on to a device, but for the ciphertexts. The sender is named by LID.
-func (ss *session) stanza(n *waBinary.Node) waBinary.Node {
+// onward is a message as it goes on to a device, but for the ciphertexts. The sender is named by LID.
+func (ss *session) onward(n *waBinary.Node) waBinary.Node {
 	me := ss.dev.account
-	attrs := waBinary.Attrs{"id": n.Attrs["id"], "t": now(), "notify": me.name, "addressing_mode": "lid"}
+	attrs := waBinary.Attrs{"id": n.Attrs["id"], "t": stanza.Now(), "notify": me.Name, "addressing_mode": "lid"}
 	for _, k := range []string{"type", "edit", "category"} {
 		if v, ok := n.Attrs[k]; ok {
 			attrs[k] = v
@@ -81,7 +84,7 @@ func with(n waBinary.Node, attrs waBinary.Attrs, ciphertexts []waBinary.Node) wa
 // directMessage routes a message to one person, and to the sender's own other devices. The server is locked.
 func (ss *session) directMessage(n *waBinary.Node, a *account) []types.JID {
 	s, me := ss.server, ss.dev.account
-	base := ss.stanza(n)
+	base := ss.onward(n)
 	done := map[*device]bool{ss.dev: true} // in a chat with oneself whatsmeow encrypts twice for each device
 	deliver := func(j types.JID, ciphertexts []waBinary.Node) {
 		d := s.device(j)
@@ -91,10 +94,10 @@ func (ss *session) directMessage(n *waBinary.Node, a *account) []types.JID {
 		done[d] = true
 		attrs := waBinary.Attrs{"from": ss.dev.lid()}
 		if d.account != me {
-			me.known(attrs, "sender_pn")
+			me.Known(attrs, "sender_pn")
 		} else if a != me {
-			attrs["recipient"] = a.lid
-			a.known(attrs, "peer_recipient_pn")
+			attrs["recipient"] = a.LID
+			a.Known(attrs, "peer_recipient_pn")
 		}
 		if old := me.oldFashioned(attrs); old != nil {
 			attrs = old
@@ -102,11 +105,11 @@ func (ss *session) directMessage(n *waBinary.Node, a *account) []types.JID {
 		d.deliver(with(base, attrs, ciphertexts))
 	}
 	if isRetry(n) {
-		deliver(jid(n, "to"), n.GetChildrenByTag("enc"))
+		deliver(stanza.JID(n, "to"), n.GetChildrenByTag("enc"))
 		return nil
 	}
 	for _, p := range participants(n) {
-		deliver(jid(&p, "jid"), p.GetChildrenByTag("enc"))
+		deliver(stanza.JID(&p, "jid"), p.GetChildrenByTag("enc"))
 	}
 	if a == me {
 		return nil // whatsmeow then lists its devices twice
@@ -115,7 +118,7 @@ func (ss *session) directMessage(n *waBinary.Node, a *account) []types.JID {
 }
 
 func participants(n *waBinary.Node) []waBinary.Node {
-	p := child(n, "participants")
+	p := stanza.Child(n, "participants")
 	return p.GetChildren()
 }
 
@@ -147,31 +150,29 @@ func (a *account) oldFashioned(attrs waBinary.Attrs) waBinary.Attrs {
 }
 
 // groupMessage routes a message to the members of a group. The server is locked.
-func (ss *session) groupMessage(n *waBinary.Node, g *group) []types.JID {
+func (ss *session) groupMessage(n *waBinary.Node, g *group.Group) []types.JID {
 	s := ss.server
-	base := ss.stanza(n)
-	sender := g.named(ss.dev)
-	attrs := waBinary.Attrs{"from": g.jid, "participant": sender, "addressing_mode": g.mode()}
-	g.other(ss.dev.account, attrs, "participant")
-	if isRetry(n) && !has(n, "participants") && !jid(n, "participant").IsEmpty() {
-		if d := s.device(jid(n, "participant")); d != nil && g.member(d.account) != nil {
+	base := ss.onward(n)
+	sender := named(g, ss.dev)
+	attrs := waBinary.Attrs{"from": g.JID, "participant": sender, "addressing_mode": g.Mode()}
+	g.Other(&ss.dev.account.Person, attrs, "participant")
+	if isRetry(n) && !stanza.Has(n, "participants") && !stanza.JID(n, "participant").IsEmpty() {
+		if d := s.device(stanza.JID(n, "participant")); d != nil && g.Member(&d.account.Person) != nil {
 			d.deliver(with(base, attrs, n.GetChildrenByTag("enc")))
 		}
 		return nil
 	}
 	each := map[*device][]waBinary.Node{}
 	for _, p := range participants(n) {
-		if d := s.device(jid(&p, "jid")); d != nil {
+		if d := s.device(stanza.JID(&p, "jid")); d != nil {
 			each[d] = p.GetChildrenByTag("enc")
 		}
 	}
 	var devices []types.JID
-	for _, m := range g.members {
-		for _, d := range m.account.devices {
-			devices = append(devices, g.named(d))
-			if d != ss.dev && !m.account.blocked[ss.dev.account] {
-				d.deliver(with(base, attrs, slices.Concat(each[d], n.GetChildrenByTag("enc"))))
-			}
+	for _, d := range s.devicesOf(g.Members) {
+		devices = append(devices, named(g, d))
+		if d != ss.dev && !d.account.blocked[ss.dev.account] {
+			d.deliver(with(base, attrs, slices.Concat(each[d], n.GetChildrenByTag("enc"))))
 		}
 	}
 	return devices
@@ -179,11 +180,11 @@ func (ss *session) groupMessage(n *waBinary.Node, g *group) []types.JID {
 
 // statusMessage routes a status update to those it is encrypted for. The server is locked.
 func (ss *session) statusMessage(n *waBinary.Node) {
-	base := ss.stanza(n)
-	attrs := waBinary.Attrs{"from": jid(n, "to"), "participant": ss.dev.lid()}
-	ss.dev.account.known(attrs, "participant_pn")
+	base := ss.onward(n)
+	attrs := waBinary.Attrs{"from": stanza.JID(n, "to"), "participant": ss.dev.lid()}
+	ss.dev.account.Known(attrs, "participant_pn")
 	for _, p := range participants(n) {
-		if d := ss.server.device(jid(&p, "jid")); d != nil && d != ss.dev {
+		if d := ss.server.device(stanza.JID(&p, "jid")); d != nil && d != ss.dev {
 			d.deliver(with(base, attrs, slices.Concat(p.GetChildrenByTag("enc"), n.GetChildrenByTag("enc"))))
 		}
 	}
@@ -191,12 +192,12 @@ func (ss *session) statusMessage(n *waBinary.Node) {
 
 // receipt routes a receipt, and takes the one of delivery for the acknowledgement that it is. The server is locked.
 func (ss *session) receipt(n *waBinary.Node) {
-	s, to, kind, participant := ss.server, jid(n, "to"), str(n, "type"), jid(n, "participant")
+	s, to, kind, participant := ss.server, stanza.JID(n, "to"), stanza.String(n, "type"), stanza.JID(n, "participant")
 	if delivery(kind) {
-		ss.dev.acknowledged("message", str(n, "id"), to, participant)
+		ss.dev.acknowledged("message", stanza.String(n, "id"), to, participant)
 	}
 	ss.ack(n, nil)
-	attrs := waBinary.Attrs{"id": n.Attrs["id"], "t": now()}
+	attrs := waBinary.Attrs{"id": n.Attrs["id"], "t": stanza.Now()}
 	if kind != "" {
 		attrs["type"] = kind
 	}
@@ -210,8 +211,8 @@ func (ss *session) receipt(n *waBinary.Node) {
 	case kind == "server-error":
 		ss.mediaRetry(n)
 	case to.Server == types.GroupServer && g != nil:
-		more := waBinary.Attrs{"from": to, "participant": g.named(ss.dev), "addressing_mode": g.mode()}
-		g.other(ss.dev.account, more, "participant")
+		more := waBinary.Attrs{"from": to, "participant": named(g, ss.dev), "addressing_mode": g.Mode()}
+		g.Other(&ss.dev.account.Person, more, "participant")
 		if kind == "retry" {
 			forward(s.device(participant), more)
 		} else if a := s.find(participant); a != nil {
@@ -221,7 +222,7 @@ func (ss *session) receipt(n *waBinary.Node) {
 		}
 	case kind == "retry":
 		more := waBinary.Attrs{"from": ss.dev.lid()}
-		if r := jid(n, "recipient"); !r.IsEmpty() {
+		if r := stanza.JID(n, "recipient"); !r.IsEmpty() {
 			more["recipient"] = r
 		}
 		forward(s.device(to), more)
@@ -240,13 +241,13 @@ func (ss *session) directReceipt(n *waBinary.Node, kind string, to types.JID, fo
 		return
 	}
 	more := waBinary.Attrs{"from": ss.dev.lid()}
-	if r := jid(n, "recipient"); !r.IsEmpty() {
+	if r := stanza.JID(n, "recipient"); !r.IsEmpty() {
 		more["recipient"] = r
 	}
 	if a != me {
-		me.known(more, "sender_pn")
+		me.Known(more, "sender_pn")
 	} else if kind == "peer_msg" || kind == "hist_sync" {
-		forward(ss.server.device(me.lid), more)
+		forward(ss.server.device(me.LID), more)
 		return
 	}
 	for _, d := range a.devices {
@@ -260,9 +261,9 @@ func (ss *session) readSelf(n *waBinary.Node, chat, participant types.JID) {
 		if d == ss.dev {
 			continue
 		}
-		attrs := waBinary.Attrs{"id": n.Attrs["id"], "t": now(), "type": "read-self"}
+		attrs := waBinary.Attrs{"id": n.Attrs["id"], "t": stanza.Now(), "type": "read-self"}
 		if g := ss.server.groups[chat.User]; chat.Server == types.GroupServer && g != nil {
-			attrs["from"], attrs["participant"], attrs["recipient"] = chat, g.named(ss.dev), participant
+			attrs["from"], attrs["participant"], attrs["recipient"] = chat, named(g, ss.dev), participant
 		} else {
 			attrs["from"], attrs["recipient"] = ss.dev.lid(), chat
 		}
@@ -273,15 +274,15 @@ func (ss *session) readSelf(n *waBinary.Node, chat, participant types.JID) {
 // presence notes that a person is there or away, under which name, or who wants to know it. The server is locked.
 func (ss *session) presence(n *waBinary.Node) {
 	d := ss.dev
-	switch kind := str(n, "type"); kind {
+	switch kind := stanza.String(n, "type"); kind {
 	case "subscribe":
-		if a := ss.server.find(jid(n, "to")); a != nil {
-			a.online[d] = jid(n, "to")
+		if a := ss.server.find(stanza.JID(n, "to")); a != nil {
+			a.online[d] = stanza.JID(n, "to")
 			a.tell(d)
 		}
 	case "available", "unavailable":
-		if name := str(n, "name"); name != "" {
-			d.account.name = name
+		if name := stanza.String(n, "name"); name != "" {
+			d.account.Name = name
 		}
 		d.setAvailable(kind == "available")
 	}
@@ -320,15 +321,15 @@ func (a *account) tell(d *device) {
 
 // chatState passes on that somebody types, to devices that are available right now. The server is locked.
 func (ss *session) chatState(n *waBinary.Node) {
-	s, to, me := ss.server, jid(n, "to"), ss.dev.account
-	attrs, accounts := waBinary.Attrs{"from": me.lid}, []*account{s.find(to)}
+	s, to, me := ss.server, stanza.JID(n, "to"), ss.dev.account
+	attrs, accounts := waBinary.Attrs{"from": me.LID}, []*account{s.find(to)}
 	if g := s.groups[to.User]; to.Server == types.GroupServer {
-		if g == nil || g.member(me) == nil {
+		if g == nil || g.Member(&me.Person) == nil {
 			return
 		}
-		attrs, accounts = waBinary.Attrs{"from": to, "participant": g.named(ss.dev).ToNonAD(), "addressing_mode": g.mode()}, nil
-		for _, m := range g.members {
-			accounts = append(accounts, m.account)
+		attrs, accounts = waBinary.Attrs{"from": to, "participant": named(g, ss.dev).ToNonAD(), "addressing_mode": g.Mode()}, nil
+		for _, m := range g.Members {
+			accounts = append(accounts, s.find(m.PN))
 		}
 	}
 	for _, a := range accounts {

@@ -3,35 +3,24 @@
 package waserver
 
 import (
-	"bytes"
-	"compress/zlib"
 	"context"
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/base64"
 	"encoding/binary"
-	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
-	"time"
 
-	"go.mau.fi/libsignal/ecc"
 	"go.mau.fi/whatsmeow"
 	"go.mau.fi/whatsmeow/appstate"
 	waBinary "go.mau.fi/whatsmeow/binary"
-	"go.mau.fi/whatsmeow/proto/waAdv"
-	"go.mau.fi/whatsmeow/proto/waCommon"
 	"go.mau.fi/whatsmeow/proto/waE2E"
 	"go.mau.fi/whatsmeow/proto/waHistorySync"
-	"go.mau.fi/whatsmeow/proto/waWeb"
 	"go.mau.fi/whatsmeow/store"
 	"go.mau.fi/whatsmeow/types"
 	"go.mau.fi/whatsmeow/types/events"
 	"go.mau.fi/whatsmeow/util/keys"
-	"google.golang.org/protobuf/proto"
 
+	"mimigate/bridges/whatsapp/waserver/link"
+	"mimigate/bridges/whatsapp/waserver/stanza"
 	"mimigate/bridges/whatsapp/waserver/waclient"
 )
 
@@ -45,7 +34,6 @@ type Phone struct {
 	account  *account
 	identity *keys.KeyPair
 
-	peer sync.Mutex // one message to a linked device at a time
 	jobs chan func(context.Context)
 
 	kept sync.Mutex
@@ -62,6 +50,7 @@ func (s *Server) Client(t testing.TB) *waclient.Client {
 func (s *Server) Phone(t testing.TB, number, name string) *Phone {
 	t.Helper()
 	p := &Phone{server: s, number: number, jobs: make(chan func(context.Context), 64), seen: map[types.MessageID]*events.Message{}}
+	var err error
 	own := &device{}
 	p.Client = waclient.New(t, s.Hook, func(d *store.Device) {
 		d.PushName, d.Platform = name, "android"
@@ -73,22 +62,21 @@ func (s *Server) Phone(t testing.TB, number, name string) *Phone {
 		p.account.devices = slices.Concat([]*device{own}, slices.DeleteFunc(p.account.devices, func(d *device) bool { return d.id == 0 }))
 		id := own.pn()
 		d.ID, d.LID = &id, own.lid()
-		d.Account = p.sign(0, d.IdentityKey.Pub[:])
-		d.Account.DeviceSignature = make([]byte, 64) // a phone signs itself with nothing
+		if d.Account, err = link.Sign(d.IdentityKey, 0, d.IdentityKey.Pub[:], stanza.Now()); err == nil {
+			d.Account.DeviceSignature = make([]byte, 64) // a phone's own is never asked for
+		}
 	})
 	ctx := t.Context()
-	if err := p.Store.Save(ctx); err != nil {
+	if err == nil {
+		err = p.Store.Save(ctx)
+	}
+	if err != nil {
 		t.Fatalf("waserver: phone: %v", err)
 	}
 	p.StoreLIDPNMapping(ctx, p.LID(), p.JID())
 	p.giveKeys(t, own)
-	fp, err := proto.Marshal(fingerprint())
-	if err != nil {
-		t.Fatalf("waserver: phone: %v", err)
-	}
-	key := store.AppStateSyncKey{Data: random(32), Fingerprint: fp, Timestamp: time.Now().UnixMilli()}
-	if err := p.Store.AppStateKeys.PutAppStateSyncKey(ctx, appStateKey, key); err != nil {
-		t.Fatalf("waserver: phone: %v", err)
+	if err := p.MakeKey(ctx, appStateKey); err != nil {
+		t.Fatal(err)
 	}
 	p.work(t)
 	p.AddEventHandler(p.serve)
@@ -136,16 +124,11 @@ func keyNode(tag string, k *keys.PreKey) waBinary.Node {
 // appStateKey is the id of the one key of app state that a phone has.
 var appStateKey = []byte{0, 0, 0, 0, 0, 1}
 
-// fingerprint says which devices know that key; nobody reads it.
-func fingerprint() *waE2E.AppStateSyncKeyFingerprint {
-	return &waE2E.AppStateSyncKeyFingerprint{RawID: proto.Uint32(1), CurrentIndex: proto.Uint32(0), DeviceIndexes: []uint32{0}}
-}
-
 // JID is the person by number, LID by LID, Number only the digits.
-func (p *Phone) JID() types.JID { return p.account.pn }
+func (p *Phone) JID() types.JID { return p.account.PN }
 
 // LID is the person's LID.
-func (p *Phone) LID() types.JID { return p.account.lid }
+func (p *Phone) LID() types.JID { return p.account.LID }
 
 // Number is the person's number, digits only.
 func (p *Phone) Number() string { return p.number }
@@ -170,63 +153,40 @@ func (p *Phone) work(t testing.TB) {
 	})
 }
 
-// sign makes the identity of a device of this account: signed by the phone, not yet by the device.
-func (p *Phone) sign(id uint16, identity []byte) *waAdv.ADVSignedDeviceIdentity {
-	details, err := proto.Marshal(&waAdv.ADVDeviceIdentity{
-		RawID: proto.Uint32(uint32(id)), Timestamp: proto.Uint64(uint64(now())), KeyIndex: proto.Uint32(uint32(id)),
-	})
-	if err != nil {
-		panic(err) // three numbers
-	}
-	signature := ecc.CalculateSignature(ecc.NewDjbECPrivateKey(*p.identity.Priv), slices.Concat(whatsmeow.AdvAccountSignaturePrefix, details, identity))
-	return &waAdv.ADVSignedDeviceIdentity{Details: details, AccountSignatureKey: p.identity.Pub[:], AccountSignature: signature[:]}
-}
-
 // Scan is the person holding their phone to a QR code: it links the client that shows it. The device's JID is returned.
-func (p *Phone) Scan(t testing.TB, code string) types.JID {
+func (p *Phone) Scan(t testing.TB, text string) types.JID {
 	t.Helper()
-	_, rest, _ := strings.Cut(code, "#")
-	parts := strings.Split(rest, ",")
-	if len(parts) != 5 {
-		t.Fatalf("waserver: a QR code of %d parts, not 5", len(parts))
-	}
-	identity, err := base64.StdEncoding.DecodeString(parts[2])
-	if err != nil || len(identity) != 32 {
-		t.Fatal("waserver: the QR code's identity key is none")
-	}
-	secret, err := base64.StdEncoding.DecodeString(parts[3])
+	code, err := link.Parse(text)
 	if err != nil {
-		t.Fatal("waserver: the QR code's secret is none")
+		t.Fatal(err)
 	}
-	j, err := p.link(parts[0], identity, secret)
+	j, err := p.link(code)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return j
 }
 
-// link signs and links the client that was offered a reference.
-func (p *Phone) link(ref string, identity, secret []byte) (types.JID, error) {
+// link signs and links the client of a code.
+func (p *Phone) link(code link.Code) (types.JID, error) {
 	s := p.server
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c, err := s.claim(p.account, ref, identity, secret)
+	ss, d, err := s.claim(p.account, code)
 	if err != nil {
 		return types.EmptyJID, err
 	}
-	signed, err := proto.Marshal(p.sign(c.device.id, identity))
+	identity, err := link.Sign(p.identity, d.id, code.Identity, stanza.Now())
 	if err != nil {
-		return types.EmptyJID, fmt.Errorf("waserver: identity: %w", err)
+		return types.EmptyJID, err
 	}
-	mac := hmac.New(sha256.New, secret)
-	mac.Write(signed)
-	sealed, err := proto.Marshal(&waAdv.ADVSignedDeviceIdentityHMAC{Details: signed, HMAC: mac.Sum(nil)})
+	sealed, err := link.Seal(identity, code.Secret)
 	if err != nil {
-		return types.EmptyJID, fmt.Errorf("waserver: identity: %w", err)
+		return types.EmptyJID, err
 	}
-	c.succeed(sealed)
-	p.jobs <- func(ctx context.Context) { p.welcome(ctx, c.device) }
-	return c.device.pn(), nil
+	ss.succeed(d, sealed)
+	p.jobs <- func(ctx context.Context) { p.welcome(ctx, d) }
+	return d.pn(), nil
 }
 
 // NewGroup makes a group with others and waits until their phones know it.
@@ -253,46 +213,34 @@ func (p *Phone) NewGroup(t testing.TB, subject string, others ...*Phone) types.J
 func (p *Phone) EnterCode(t testing.TB, code string) types.JID {
 	t.Helper()
 	s := p.server
-	code = strings.ReplaceAll(code, "-", "")
-	var link *codeLink
-	s.wait(t, "a client asks for a pairing code", func() bool { link = s.codes[p.number]; return link != nil })
-	theirs, err := wrap(code, link.wrapped[:32], link.wrapped[32:48], link.wrapped[48:])
-	if err != nil {
-		t.Fatal(err)
-	}
-	ephemeral := keys.NewKeyPair()
-	salt, iv := random(32), random(16)
-	ours, err := wrap(code, salt, iv, ephemeral.Pub[:])
+	var asked *codeLink
+	s.wait(t, "a client asks for a pairing code", func() bool { asked = s.codes[p.number]; return asked != nil })
+	exchange, err := link.Begin(p.identity, code, asked.wrapped)
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.mu.Lock()
-	link.session.push(&waBinary.Node{Tag: "notification", Attrs: waBinary.Attrs{"from": types.ServerJID, "type": "link_code_companion_reg", "id": s.next(), "t": now()},
+	asked.session.push(&waBinary.Node{Tag: "notification", Attrs: waBinary.Attrs{"from": types.ServerJID, "type": "link_code_companion_reg", "id": s.next(), "t": stanza.Now()},
 		Content: []waBinary.Node{{Tag: "link_code_companion_reg", Attrs: waBinary.Attrs{"stage": "primary_hello"}, Content: []waBinary.Node{
-			{Tag: "link_code_pairing_ref", Content: link.ref},
-			{Tag: "link_code_pairing_wrapped_primary_ephemeral_pub", Content: slices.Concat(salt, iv, ours)},
+			{Tag: "link_code_pairing_ref", Content: asked.ref},
+			{Tag: "link_code_pairing_wrapped_primary_ephemeral_pub", Content: exchange.Hello},
 			{Tag: "primary_identity_pub", Content: p.identity.Pub[:]},
 		}}}})
 	s.mu.Unlock()
-	s.wait(t, "the client finishes", func() bool { return link.bundle != nil })
-	shared, err := agree(ephemeral.Priv[:], theirs)
-	if err != nil {
-		t.Fatal(err)
-	}
-	identity, secret, err := unwrapBundle(link.bundle, shared, p.identity.Priv[:], p.identity.Pub[:])
+	s.wait(t, "the client finishes", func() bool { return asked.bundle != nil })
+	finished, err := exchange.Finish(asked.bundle)
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.mu.Lock()
-	ref := ""
-	for r, ss := range s.refs {
-		if ss == link.session {
-			ref = r
+	for ref, ss := range s.refs {
+		if ss == asked.session {
+			finished.Ref = ref
 		}
 	}
 	delete(s.codes, p.number)
 	s.mu.Unlock()
-	j, err := p.link(ref, identity, secret)
+	j, err := p.link(finished)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -330,58 +278,14 @@ func (p *Phone) welcome(ctx context.Context, d *device) {
 	if !p.server.until(ctx, func() bool { return d.signed.Tag != "" }) {
 		return
 	}
-	key, err := p.Store.AppStateKeys.GetAppStateSyncKey(ctx, appStateKey)
-	if err != nil || key == nil {
-		p.Complain("phone: app state key: %v", err)
-		return
-	}
-	p.SendPeer(ctx, d.lid(), &waE2E.Message{ProtocolMessage: &waE2E.ProtocolMessage{
-		Type: waE2E.ProtocolMessage_APP_STATE_SYNC_KEY_SHARE.Enum(),
-		AppStateSyncKeyShare: &waE2E.AppStateSyncKeyShare{Keys: []*waE2E.AppStateSyncKey{{
-			KeyID: &waE2E.AppStateSyncKeyId{KeyID: appStateKey},
-			KeyData: &waE2E.AppStateSyncKeyData{
-				KeyData: key.Data, Timestamp: &key.Timestamp, Fingerprint: fingerprint(),
-			},
-		}}},
-	}})
+	p.told(p.ShareKey(ctx, d.lid(), appStateKey))
 }
 
-// SendPeer sends one of the person's own devices a message that is for no chat. What goes wrong is logged.
-func (p *Phone) SendPeer(ctx context.Context, to types.JID, message *waE2E.Message) {
-	if err := p.sendPeer(ctx, to, message); err != nil {
-		p.Complain("phone: message to own device: %v", err)
-	}
-}
-
-func (p *Phone) sendPeer(ctx context.Context, to types.JID, message *waE2E.Message) error {
-	p.peer.Lock()
-	defer p.peer.Unlock()
-	//lint:ignore SA1019 whatsmeow is for linked devices: only inside it is what a phone does for them
-	inside := p.DangerousInternals()
-	plain, err := proto.Marshal(message)
+// told complains of what went wrong while the phone did something by itself.
+func (p *Phone) told(err error) {
 	if err != nil {
-		return err
+		p.Complain("phone: %v", err)
 	}
-	known, err := p.Store.ContainsSession(ctx, to.SignalAddress())
-	if err != nil {
-		return err
-	}
-	content := []waBinary.Node{{Tag: "meta", Attrs: waBinary.Attrs{"appdata": "default"}}}
-	var ask []types.JID
-	if !known {
-		ask = []types.JID{to}
-	}
-	enc, first, err := inside.EncryptMessageForDevice(ctx, plain, to, inside.FetchPreKeysNoError(ctx, ask)[to], nil, nil)
-	if err != nil {
-		return err
-	}
-	content = append(content, *enc)
-	if first {
-		content = append(content, inside.MakeDeviceIdentityNode())
-	}
-	return inside.SendNode(ctx, waBinary.Node{Tag: "message", Attrs: waBinary.Attrs{
-		"to": to, "id": p.GenerateMessageID(), "type": "peer_msg", "category": "peer",
-	}, Content: content})
 }
 
 // serve keeps what the phone has received, and answers its linked devices.
@@ -407,61 +311,16 @@ func (p *Phone) serve(event any) {
 		if found == nil {
 			continue
 		}
-		p.jobs <- func(ctx context.Context) { p.resend(ctx, m.Info, found, r.GetMessageKey()) }
+		p.jobs <- func(ctx context.Context) { p.told(p.Resend(ctx, m.Info, found, r.GetMessageKey())) }
 	}
-}
-
-// resend sends a device a message that it could not decrypt, as the phone has it.
-func (p *Phone) resend(ctx context.Context, request types.MessageInfo, found *events.Message, key *waCommon.MessageKey) {
-	info := &waWeb.WebMessageInfo{
-		Key: key, Message: found.RawMessage, MessageTimestamp: proto.Uint64(uint64(found.Info.Timestamp.Unix())), PushName: &found.Info.PushName,
-	}
-	if found.Info.IsGroup {
-		info.Participant = proto.String(found.Info.Sender.ToNonAD().String())
-	}
-	raw, err := proto.Marshal(info)
-	if err != nil {
-		p.Complain("phone: resend: %v", err)
-		return
-	}
-	p.SendPeer(ctx, request.Sender, &waE2E.Message{ProtocolMessage: &waE2E.ProtocolMessage{
-		Type: waE2E.ProtocolMessage_PEER_DATA_OPERATION_REQUEST_RESPONSE_MESSAGE.Enum(),
-		PeerDataOperationRequestResponseMessage: &waE2E.PeerDataOperationRequestResponseMessage{
-			PeerDataOperationRequestType: waE2E.PeerDataOperationRequestType_PLACEHOLDER_MESSAGE_RESEND.Enum(),
-			StanzaID:                     &request.ID,
-			PeerDataOperationResult: []*waE2E.PeerDataOperationRequestResponseMessage_PeerDataOperationResult{{
-				PlaceholderMessageResendResponse: &waE2E.PeerDataOperationRequestResponseMessage_PeerDataOperationResult_PlaceholderMessageResendResponse{
-					WebMessageInfoBytes: raw,
-				},
-			}},
-		},
-	}})
 }
 
 // ShareHistory sends a linked device history, as a phone does after linking: all that it has, whatever is wanted.
 func (p *Phone) ShareHistory(t testing.TB, j types.JID, history *waHistorySync.HistorySync) {
 	t.Helper()
-	raw, err := proto.Marshal(history)
-	if err != nil {
-		t.Fatalf("waserver: history: %v", err)
-	}
-	var b bytes.Buffer
-	z := zlib.NewWriter(&b)
-	if _, err := z.Write(raw); err != nil {
-		t.Fatalf("waserver: history: %v", err)
-	}
-	if err := z.Close(); err != nil {
-		t.Fatalf("waserver: history: %v", err)
-	}
 	lid := p.LID()
 	lid.Device = j.Device
-	err = p.sendPeer(t.Context(), lid, &waE2E.Message{ProtocolMessage: &waE2E.ProtocolMessage{
-		Type: waE2E.ProtocolMessage_HISTORY_SYNC_NOTIFICATION.Enum(),
-		HistorySyncNotification: &waE2E.HistorySyncNotification{
-			SyncType: waE2E.HistorySyncType(history.GetSyncType()).Enum(), InitialHistBootstrapInlinePayload: b.Bytes(),
-		},
-	}})
-	if err != nil {
-		t.Fatalf("waserver: history: %v", err)
+	if err := p.SendHistory(t.Context(), lid, history); err != nil {
+		t.Fatal(err)
 	}
 }

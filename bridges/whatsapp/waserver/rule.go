@@ -8,6 +8,8 @@ import (
 
 	waBinary "go.mau.fi/whatsmeow/binary"
 	"go.mau.fi/whatsmeow/types"
+
+	"mimigate/bridges/whatsapp/waserver/stanza"
 )
 
 // Direction is which way a stanza goes.
@@ -56,12 +58,14 @@ func Message(n *waBinary.Node) bool { return n.Tag == "message" }
 // Ack matches acknowledgements of messages: the server's to a client, and both kinds a client has, <ack> and the receipt
 // of delivery that stands for it.
 func Ack(n *waBinary.Node) bool {
-	return n.Tag == "ack" && str(n, "class") == "message" || n.Tag == "receipt" && delivery(str(n, "type"))
+	return n.Tag == "ack" && stanza.String(n, "class") == "message" || n.Tag == "receipt" && delivery(stanza.String(n, "type"))
 }
 
 // Request matches requests and answers (<iq>); xmlns "" stands for all requests.
 func Request(xmlns string) func(*waBinary.Node) bool {
-	return func(n *waBinary.Node) bool { return n.Tag == "iq" && (xmlns == "" || str(n, "xmlns") == xmlns) }
+	return func(n *waBinary.Node) bool {
+		return n.Tag == "iq" && (xmlns == "" || stanza.String(n, "xmlns") == xmlns)
+	}
 }
 
 // script is a rule at work.
@@ -114,7 +118,7 @@ func (s *Server) rule(way Direction, d *device, n *waBinary.Node) (do Do, code i
 		return Pass, 0
 	}
 	for _, r := range s.rules {
-		if r.Way != way || r.Number != d.account.pn.User || r.Match != nil && !r.Match(n) {
+		if r.Way != way || r.Number != d.account.PN.User || r.Match != nil && !r.Match(n) {
 			continue
 		}
 		r.seen++

@@ -5,13 +5,11 @@ package waserver
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/base64"
 	"fmt"
 	"net"
 	"net/http"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -22,6 +20,9 @@ import (
 	"go.mau.fi/whatsmeow/types"
 	"go.mau.fi/whatsmeow/util/keys"
 
+	"mimigate/bridges/whatsapp/waserver/blob"
+	"mimigate/bridges/whatsapp/waserver/collections"
+	"mimigate/bridges/whatsapp/waserver/group"
 	"mimigate/bridges/whatsapp/waserver/noise"
 )
 
@@ -44,6 +45,7 @@ type Server struct {
 	identity *noise.Identity
 	ctx      context.Context // ends with the server
 	running  sync.WaitGroup  // connections
+	media    blob.Store
 
 	mu       sync.Mutex
 	changed  chan struct{} // closed, and replaced, with each change a test may wait for
@@ -55,8 +57,8 @@ type Server struct {
 	sessions map[*session]bool
 	refs     map[string]*session // unlinked connections by their QR references
 	codes    map[string]*codeLink
-	groups   map[string]*group
-	media    map[string][]byte // by path
+	groups   map[string]*group.Group
+	pictures map[string]*picture // of groups
 	rules    []*script
 	held     []heldStanza
 	accepted []Accepted
@@ -66,19 +68,17 @@ type Server struct {
 
 // account is a person's account: a number, a LID, and devices.
 type account struct {
+	group.Person
 	server   *Server
-	pn, lid  types.JID
-	name     string // push name
 	business string // verified name, "" for who is no business
 	status   string
-	hidden   bool // its number is told to nobody
 	byNumber bool // its messages name its number and not its LID
 	devices  []*device
 	nextID   uint16
 	watchers map[*account]bool // who asked for its devices
 	blocked  map[*account]bool
 	picture  picture
-	state    map[string][][]byte // app state: patches of each collection, the first is version 1
+	state    collections.State
 	online   map[*device]types.JID
 	lastSeen time.Time
 }
@@ -98,11 +98,11 @@ type device struct {
 }
 
 func (d *device) pn() types.JID {
-	return types.JID{User: d.account.pn.User, Device: d.id, Server: types.DefaultUserServer}
+	return types.JID{User: d.account.PN.User, Device: d.id, Server: types.DefaultUserServer}
 }
 
 func (d *device) lid() types.JID {
-	return types.JID{User: d.account.lid.User, Device: d.id, Server: types.HiddenUserServer}
+	return types.JID{User: d.account.LID.User, Device: d.id, Server: types.HiddenUserServer}
 }
 
 // Start starts a server on a free port of loopback. It ends with the test.
@@ -122,14 +122,13 @@ func Start(t testing.TB) *Server {
 		addr: listener.Addr().String(), identity: identity, ctx: ctx, changed: make(chan struct{}),
 		version: store.WAVersionContainer{2, 3000, 0},
 		users:   map[string]*account{}, refused: map[string]Failure{}, sessions: map[*session]bool{},
-		refs: map[string]*session{}, codes: map[string]*codeLink{}, groups: map[string]*group{}, media: map[string][]byte{},
+		refs: map[string]*session{}, codes: map[string]*codeLink{}, groups: map[string]*group.Group{},
+		pictures: map[string]*picture{},
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/ws/chat", s.serveSocket)
 	mux.HandleFunc("GET /{$}", s.servePage)
-	mux.HandleFunc("POST /mms/{type}/{token}", s.serveUpload)
-	mux.HandleFunc("DELETE /mms/{type}/{token}", s.serveDelete)
-	mux.HandleFunc("GET /v/{name}", s.serveDownload)
+	s.media.Handle(mux)
 	s.http = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	s.running.Go(func() { _ = s.http.Serve(listener) }) // ends with ErrServerClosed
 	t.Cleanup(func() {
@@ -328,12 +327,15 @@ func (s *Server) add(number, name string) *account {
 		return a
 	}
 	a := &account{
-		server: s, pn: types.NewJID(number, types.DefaultUserServer), nextID: 1, name: name,
-		lid:      types.NewJID(strconv.Itoa(100000000000001+len(s.accounts)), types.HiddenUserServer),
-		watchers: map[*account]bool{}, blocked: map[*account]bool{}, state: map[string][][]byte{}, online: map[*device]types.JID{},
+		Person: group.Person{
+			PN: types.NewJID(number, types.DefaultUserServer), Name: name,
+			LID: types.NewJID(strconv.Itoa(100000000000001+len(s.accounts)), types.HiddenUserServer),
+		},
+		server: s, nextID: 1,
+		watchers: map[*account]bool{}, blocked: map[*account]bool{}, state: collections.State{}, online: map[*device]types.JID{},
 	}
 	s.accounts = append(s.accounts, a)
-	s.users[a.pn.User], s.users[a.lid.User] = a, a
+	s.users[a.PN.User], s.users[a.LID.User] = a, a
 	return a
 }
 
@@ -358,19 +360,12 @@ func (s *Server) device(j types.JID) *device {
 	return nil
 }
 
-// known is how an account is named to others: by its LID, with its number where it is not hidden.
-func (a *account) known(attrs waBinary.Attrs, key string) {
-	if !a.hidden {
-		attrs[key] = a.pn
-	}
-}
-
 // HideNumber says whether others learn the number behind a person's LID from messages and groups.
 func (s *Server) HideNumber(number string, hidden bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if a := s.users[number]; a != nil {
-		a.hidden = hidden
+		a.Hidden = hidden
 	}
 }
 
@@ -381,15 +376,4 @@ func (s *Server) SetBusiness(number, name string) {
 	if a := s.users[number]; a != nil {
 		a.business = name
 	}
-}
-
-// listHash is how WhatsApp sums up a list of devices (whatsmeow: participantListHashV2).
-func listHash(devices []types.JID) string {
-	var names []string
-	for _, j := range devices {
-		names = append(names, j.ADString())
-	}
-	slices.Sort(names)
-	sum := sha256.Sum256([]byte(strings.Join(names, "")))
-	return "2:" + base64.RawStdEncoding.EncodeToString(sum[:6])
 }

@@ -18,6 +18,7 @@ import (
 	"go.mau.fi/whatsmeow/types"
 
 	"mimigate/bridges/whatsapp/waserver/noise"
+	"mimigate/bridges/whatsapp/waserver/stanza"
 )
 
 // session is one connection. All but conn and socket is guarded by the server's mutex.
@@ -231,7 +232,7 @@ func (ss *session) enter() error {
 	}
 	ss.dev, d.session = d, ss
 	ss.send(waBinary.Node{Tag: "success", Attrs: waBinary.Attrs{
-		"t": now(), "lid": d.lid(), "props": "27", "location": "frc", "status": "200",
+		"t": stanza.Now(), "lid": d.lid(), "props": "27", "location": "frc", "status": "200",
 	}})
 	s.change()
 	return nil
@@ -275,7 +276,7 @@ func (d *device) deliver(n waBinary.Node) {
 
 // notify delivers a notification. The server is locked.
 func (d *device) notify(from types.JID, kind string, attrs waBinary.Attrs, content ...waBinary.Node) {
-	all := waBinary.Attrs{"from": from, "type": kind, "id": d.account.server.next(), "t": now()}
+	all := waBinary.Attrs{"from": from, "type": kind, "id": d.account.server.next(), "t": stanza.Now()}
 	for k, v := range attrs {
 		all[k] = v
 	}
@@ -285,7 +286,7 @@ func (d *device) notify(from types.JID, kind string, attrs waBinary.Attrs, conte
 // acknowledged forgets the oldest stanza that an acknowledgement of the client is about. The server is locked.
 func (d *device) acknowledged(class, id string, from, participant types.JID) {
 	i := slices.IndexFunc(d.queue, func(n waBinary.Node) bool {
-		return n.Tag == class && str(&n, "id") == id && jid(&n, "from") == from && jid(&n, "participant") == participant
+		return n.Tag == class && stanza.String(&n, "id") == id && stanza.JID(&n, "from") == from && stanza.JID(&n, "participant") == participant
 	})
 	if i >= 0 {
 		d.queue = slices.Delete(d.queue, i, i+1)

@@ -3,42 +3,12 @@
 package waserver
 
 import (
-	"time"
-
 	waBinary "go.mau.fi/whatsmeow/binary"
 	"go.mau.fi/whatsmeow/types"
+
+	"mimigate/bridges/whatsapp/waserver/blob"
+	"mimigate/bridges/whatsapp/waserver/stanza"
 )
-
-// now is the time as stanzas write it: seconds since 1970.
-func now() int64 { return time.Now().Unix() }
-
-// str, jid and data read an attribute or content that may be missing or of another type.
-func str(n *waBinary.Node, key string) string {
-	v, _ := n.Attrs[key].(string)
-	return v
-}
-
-func jid(n *waBinary.Node, key string) types.JID {
-	v, _ := n.Attrs[key].(types.JID)
-	return v
-}
-
-func data(n waBinary.Node) []byte {
-	switch v := n.Content.(type) {
-	case []byte:
-		return v
-	case string:
-		return []byte(v)
-	}
-	return nil
-}
-
-func child(n *waBinary.Node, tags ...string) waBinary.Node { return n.GetChildByTag(tags...) }
-
-func has(n *waBinary.Node, tags ...string) bool {
-	_, ok := n.GetOptionalChildByTag(tags...)
-	return ok
-}
 
 // take does what a stanza of the client asks. Its error ends the connection.
 func (ss *session) take(n *waBinary.Node) error {
@@ -86,7 +56,7 @@ func (ss *session) handle(n *waBinary.Node) {
 	case "receipt":
 		ss.receipt(n)
 	case "ack":
-		ss.dev.acknowledged(str(n, "class"), str(n, "id"), jid(n, "to"), jid(n, "participant"))
+		ss.dev.acknowledged(stanza.String(n, "class"), stanza.String(n, "id"), stanza.JID(n, "to"), stanza.JID(n, "participant"))
 	case "presence":
 		ss.presence(n)
 	case "chatstate":
@@ -99,14 +69,14 @@ func (ss *session) handle(n *waBinary.Node) {
 
 // request answers an <iq>. The server is locked.
 func (ss *session) request(n *waBinary.Node) {
-	switch str(n, "type") {
+	switch stanza.String(n, "type") {
 	case "result", "error":
 		ss.confirmed(n)
 		return
 	}
-	xmlns := str(n, "xmlns")
+	xmlns := stanza.String(n, "xmlns")
 	if ss.dev == nil {
-		if xmlns == "md" && has(n, "link_code_companion_reg") {
+		if xmlns == "md" && stanza.Has(n, "link_code_companion_reg") {
 			ss.linkByCode(n)
 		} else if xmlns == "w:p" {
 			ss.result(n)
@@ -122,7 +92,7 @@ func (ss *session) request(n *waBinary.Node) {
 		ss.usync(n)
 	case "passive":
 		ss.result(n)
-		if has(n, "active") {
+		if stanza.Has(n, "active") {
 			ss.activate()
 		}
 	case "md":
@@ -130,7 +100,8 @@ func (ss *session) request(n *waBinary.Node) {
 	case "w:g2":
 		ss.group(n)
 	case "w:m":
-		ss.result(n, mediaHosts())
+		ss.result(n, waBinary.Node{Tag: "media_conn", Attrs: waBinary.Attrs{"auth": blob.Auth, "ttl": 3600, "auth_ttl": 3600, "max_buckets": 12},
+			Content: []waBinary.Node{{Tag: "host", Attrs: waBinary.Attrs{"hostname": blob.Host}}}})
 	case "w:profile:picture":
 		ss.picture(n)
 	case "w:sync:app:state":
@@ -164,29 +135,20 @@ func (ss *session) result(n *waBinary.Node, content ...waBinary.Node) {
 
 // refuse answers a request with an error.
 func (ss *session) refuse(n *waBinary.Node, code int) {
-	ss.send(waBinary.Node{Tag: "iq", Attrs: waBinary.Attrs{"from": from(n), "type": "error", "id": n.Attrs["id"]}, Content: []waBinary.Node{{
-		Tag: "error", Attrs: waBinary.Attrs{"code": code, "text": reasons[code]},
-	}}})
+	ss.send(waBinary.Node{Tag: "iq", Attrs: waBinary.Attrs{"from": from(n), "type": "error", "id": n.Attrs["id"]}, Content: []waBinary.Node{stanza.Error(code)}})
 }
 
 // from is who answers a request: whom it was sent to.
 func from(n *waBinary.Node) types.JID {
-	if to := jid(n, "to"); !to.IsEmpty() {
+	if to := stanza.JID(n, "to"); !to.IsEmpty() {
 		return to
 	}
 	return types.ServerJID
 }
 
-// reasons are the texts that whatsmeow tells errors apart by, beside their codes (errors.go).
-var reasons = map[int]string{
-	400: "bad-request", 401: "not-authorized", 403: "forbidden", 404: "item-not-found", 405: "not-allowed", 406: "not-acceptable",
-	409: "conflict", 410: "gone", 419: "resource-limit", 423: "locked", 429: "rate-overlimit", 500: "internal-server-error",
-	501: "feature-not-implemented", 503: "service-unavailable",
-}
-
 // ack answers a message or a receipt.
 func (ss *session) ack(n *waBinary.Node, extra waBinary.Attrs) {
-	attrs := waBinary.Attrs{"class": n.Tag, "id": n.Attrs["id"], "from": jid(n, "to"), "t": now()}
+	attrs := waBinary.Attrs{"class": n.Tag, "id": n.Attrs["id"], "from": stanza.JID(n, "to"), "t": stanza.Now()}
 	for _, k := range []string{"participant", "type"} {
 		if v, ok := n.Attrs[k]; ok && n.Tag == "receipt" {
 			attrs[k] = v

@@ -31,7 +31,8 @@ import (
 // Client is a whatsmeow client of a test. It keeps all its events for those who wait for them.
 type Client struct {
 	*whatsmeow.Client
-	log *logger
+	log  *logger
+	peer sync.Mutex // one message to an own device at a time
 
 	mu      sync.Mutex
 	events  []any
