@@ -5,6 +5,7 @@ go 1.26.0
 require (
 	github.com/jackc/pgx/v5 v5.12.0
 	github.com/mattn/go-sqlite3 v1.14.49
+	github.com/prometheus/client_golang v1.25.0
 	golang.org/x/crypto v0.57.0
 	mellium.im/sasl v0.3.2
 	mellium.im/xmlstream v0.15.4
@@ -71,7 +72,6 @@ require (
 
 require (
 	github.com/coder/websocket v1.8.15
-	github.com/prometheus/client_golang v1.25.0
 	github.com/spf13/viper v1.21.0
 	go.mau.fi/libsignal v0.2.2
 	go.yaml.in/yaml/v3 v3.0.5

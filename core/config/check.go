@@ -83,6 +83,9 @@ func (d *decoder) checkProvider(c *Config) {
 	if _, port, err := net.SplitHostPort(p.Listen); err != nil || !validPort(port) {
 		d.wrong("provider.listen", "want host:port, or :port for all addresses of this machine")
 	}
+	if _, port, err := net.SplitHostPort(p.Monitor); p.Monitor != "" && (err != nil || !validPort(port)) {
+		d.wrong("provider.monitor", "want host:port, such as 127.0.0.1:9464")
+	}
 	if !languageForm.MatchString(p.Language) {
 		d.wrong("provider.language", "want a language such as de or pt-BR")
 	}

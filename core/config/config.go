@@ -51,6 +51,7 @@ type Provider struct {
 	Store     string       `yaml:"store" doc:"The database: a directory, for SQLite; or postgres://user@host/database, which has no password in it: write env:NAME, file:/path or systemd:NAME to say where one with a password is."`
 	Files     string       `yaml:"files" doc:"Directory of all that is no database: the accounts' files, media on their way, the socket of the commands. Default: the store, where that is a directory, else /var/lib/mimigate."`
 	MasterKey KeyRef       `yaml:"master_key" example:"file:/var/lib/mimigate.key" doc:"What private columns of the store are sealed with; a file is made at the first start. It is not in backups: keep a copy elsewhere. Default: the name of the directory of files with .key."`
+	Monitor   string       `yaml:"monitor" example:"127.0.0.1:9464" doc:"Address for monitoring, over plain HTTP without a password: /metrics (Prometheus), /healthz and /readyz. Default: none; the commands' socket has them too."`
 	Language  string       `yaml:"language" doc:"Language of replies and notices, such as de or pt-BR."`
 }
 
@@ -143,6 +144,7 @@ type Retention struct {
 	Media       time.Duration `yaml:"media" doc:"Files."`
 	IDs         time.Duration `yaml:"ids" doc:"Ids of messages: as long, replies, edits and deletions find theirs."`
 	Undelivered time.Duration `yaml:"undelivered" doc:"Messages that cannot be delivered; then the sender is told."`
+	Dead        time.Duration `yaml:"dead" doc:"Messages that were not delivered, after that: as long, \"mimigate queue retry\" can send them after all."`
 }
 
 // MediaLimits say which files are let through.
@@ -213,7 +215,7 @@ func (a *Account) defaults() { a.Unbound = "ignore" }
 func (p *Policy) defaults() {
 	const day = 24 * time.Hour
 	*p = Policy{
-		Retention:    Retention{Media: day, IDs: 365 * day, Undelivered: 7 * day},
+		Retention:    Retention{Media: day, IDs: 365 * day, Undelivered: 7 * day, Dead: 7 * day},
 		Media:        MediaLimits{Max: 100e6, Over: "link"},
 		Joins:        "quiet",
 		CipherSuites: []CipherSuite{1},

@@ -172,7 +172,7 @@ func TestWhole(t *testing.T) {
 		t.Errorf("%+v", is)
 	}
 	office, open, def := c.Policies[0], c.Policies[1], c.Policies[2]
-	if office.Retention != (Retention{Keep(2 * day), time.Hour, 90 * day, day}) || office.Media != (MediaLimits{2e9, "refuse"}) || office.Joins != "show" ||
+	if office.Retention != (Retention{Keep(2 * day), time.Hour, 90 * day, day, 7 * day}) || office.Media != (MediaLimits{2e9, "refuse"}) || office.Joins != "show" ||
 		office.History != History(7*day) || !slices.Equal(office.CipherSuites, []CipherSuite{0xf101, 1}) || office.Peers == nil || len(office.Peers) != 0 ||
 		office.Notice.Content != secretValue+"\r\n" || office.Notice.File != "/etc/mimigate/datenschutz.txt" {
 		t.Errorf("%+v", office)
@@ -223,7 +223,7 @@ func TestProblems(t *testing.T) {
 		// unknown keys and values
 		{"porvider:\n  domain: a.example", `1: unknown key "porvider"; did you mean provider?`},
 		{"provider:\n  Master-Key: env:X", `2: provider: unknown key "Master-Key"; did you mean master_key?`},
-		{"provider:\n  zzzzzz: 1", `2: provider: unknown key "zzzzzz"; there are: domain, listen, store, files, master_key, language`},
+		{"provider:\n  zzzzzz: 1", `2: provider: unknown key "zzzzzz"; there are: domain, listen, store, files, master_key, monitor, language`},
 		{"accounts:\n- id: m\n  network: matrix\n  homserver: h", `4: accounts: unknown key "homserver"; did you mean homeserver?`},
 		{"accounts:\n- id: m\n  network: matrxi\n  homserver: h", `3: accounts.network: unknown network "matrxi"; did you mean matrix?`},
 		{"accounts:\n- id: m\n  homeserver: h", `2: accounts: an account needs its network: one of matrix, test, xmpp`},

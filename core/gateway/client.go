@@ -15,6 +15,7 @@ import (
 	"syscall"
 
 	"mimigate/core/config"
+	"mimigate/core/gateway/letters"
 )
 
 const (
@@ -116,6 +117,30 @@ func (c *Client) Invite(ctx context.Context, room, user string) error {
 // Remove removes somebody from a room; see Gateway.Remove.
 func (c *Client) Remove(ctx context.Context, room, user string) error {
 	return c.ask(ctx, http.MethodPost, "/remove", url.Values{"room": {room}, "user": {user}}, nil)
+}
+
+// Queue returns what waits or was given up; see letters.Letters.
+func (c *Client) Queue(ctx context.Context, account string, dead bool) (list []letters.Letter, err error) {
+	q := url.Values{"account": {account}}
+	if dead {
+		q.Set("dead", "")
+	}
+	return list, c.ask(ctx, http.MethodGet, "/queue", q, &list)
+}
+
+// Retry tries letters now; see letters.Letters.
+func (c *Client) Retry(ctx context.Context, id, account string) (n int, err error) {
+	return n, c.ask(ctx, http.MethodPost, "/retry", url.Values{"id": {id}, "account": {account}}, &n)
+}
+
+// Drop gives letters up for good; see letters.Letters.
+func (c *Client) Drop(ctx context.Context, id, account string) (n int, err error) {
+	return n, c.ask(ctx, http.MethodPost, "/drop", url.Values{"id": {id}, "account": {account}}, &n)
+}
+
+// Trace returns what is known of a message; see letters.Letters.
+func (c *Client) Trace(ctx context.Context, message string) (list []letters.Trace, err error) {
+	return list, c.ask(ctx, http.MethodGet, "/trace", url.Values{"message": {message}}, &list)
 }
 
 // Close implements Inspector.

@@ -13,19 +13,44 @@ import (
 	"time"
 
 	"mimigate/core/config"
+	"mimigate/core/gateway/account"
 )
 
-// closingTime is how long requests on the socket may take once the gateway ends.
-const closingTime = 2 * time.Second
-
-// control serves the socket.
-type control struct {
+// web serves HTTP until it is closed.
+type web struct {
 	server *http.Server
 	done   chan struct{}
 }
 
+// serveWeb serves on a listener.
+func serveWeb(l net.Listener, h http.Handler, ended func(error)) *web {
+	w := &web{server: &http.Server{Handler: h, ReadHeaderTimeout: time.Minute}, done: make(chan struct{})}
+	go func() { // ends by close
+		defer close(w.done)
+		if err := w.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			ended(err)
+		}
+	}()
+	return w
+}
+
+func (w *web) close() {
+	if w == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), closingTime)
+	defer cancel()
+	if w.server.Shutdown(ctx) != nil {
+		_ = w.server.Close() // whoever still waits for an answer gets none
+	}
+	<-w.done
+}
+
+// closingTime is how long requests on the socket may take once the gateway ends.
+const closingTime = 2 * time.Second
+
 // listen begins to serve. The store's lock is held, so a socket that is there is left from a gateway that was killed.
-func (g *Gateway) listen(dir string) (*control, error) {
+func (g *Gateway) listen(dir string) (*web, error) {
 	path := filepath.Join(dir, socketFile)
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("gateway: %w", err)
@@ -37,23 +62,7 @@ func (g *Gateway) listen(dir string) (*control, error) {
 	if err := os.Chmod(path, 0o600); err != nil {
 		return nil, errors.Join(fmt.Errorf("gateway: %w", err), l.Close())
 	}
-	c := &control{server: &http.Server{Handler: g.handler(), ReadHeaderTimeout: time.Minute}, done: make(chan struct{})}
-	go func() { // ends by close
-		defer close(c.done)
-		if err := c.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			g.log.Error("the control socket has ended", "error", err)
-		}
-	}()
-	return c, nil
-}
-
-func (c *control) close() {
-	ctx, cancel := context.WithTimeout(context.Background(), closingTime)
-	defer cancel()
-	if c.server.Shutdown(ctx) != nil {
-		_ = c.server.Close() // whoever still waits for an answer gets none
-	}
-	<-c.done
+	return serveWeb(l, g.handler(), func(err error) { g.log.Error("the control socket has ended", "error", err) }), nil
 }
 
 // request is one question to the gateway, whose answer is encoded as JSON.
@@ -63,14 +72,24 @@ func (g *Gateway) handler() http.Handler {
 	mux := http.NewServeMux()
 	for pattern, ask := range map[string]request{
 		"GET /status": func(ctx context.Context, _ url.Values) (any, error) { return g.Status(ctx) },
-		"POST /connected": g.ofAccount(func(ctx context.Context, a *account, _ url.Values) (any, error) {
-			a.retry()
-			return nil, a.connected(ctx)
+		"POST /connected": g.ofAccount(func(ctx context.Context, a *account.Account, _ url.Values) (any, error) {
+			a.Retry()
+			return nil, a.Connected(ctx)
 		}),
-		"GET /conversations": g.ofAccount(func(ctx context.Context, a *account, _ url.Values) (any, error) { return a.conversations(ctx) }),
-		"POST /open": g.ofAccount(func(ctx context.Context, a *account, q url.Values) (any, error) {
-			return a.open(ctx, config.Chat{Account: q.Get("account"), ID: q.Get("chat")})
+		"GET /conversations": g.ofAccount(func(ctx context.Context, a *account.Account, _ url.Values) (any, error) { return a.Conversations(ctx) }),
+		"POST /open": g.ofAccount(func(ctx context.Context, a *account.Account, q url.Values) (any, error) {
+			return a.Open(ctx, config.Chat{Account: q.Get("account"), ID: q.Get("chat")})
 		}),
+		"GET /queue": func(ctx context.Context, q url.Values) (any, error) {
+			return g.letters.Queue(ctx, q.Get("account"), q.Has("dead"))
+		},
+		"POST /retry": func(ctx context.Context, q url.Values) (any, error) {
+			return g.letters.Retry(ctx, q.Get("id"), q.Get("account"))
+		},
+		"POST /drop": func(ctx context.Context, q url.Values) (any, error) {
+			return g.letters.Drop(ctx, q.Get("id"), q.Get("account"))
+		},
+		"GET /trace":   func(ctx context.Context, q url.Values) (any, error) { return g.letters.Trace(ctx, q.Get("message")) },
 		"POST /reload": func(ctx context.Context, _ url.Values) (any, error) { return g.Reload(ctx) },
 		"GET /export":  func(ctx context.Context, _ url.Values) (any, error) { return g.Export(ctx) },
 		"GET /room":    func(ctx context.Context, q url.Values) (any, error) { return g.Room(ctx, q.Get("room")) },
@@ -96,11 +115,12 @@ func (g *Gateway) handler() http.Handler {
 	for pattern, ask := range g.peeringRequests() {
 		answer(mux, pattern, ask)
 	}
+	g.addMonitor(mux)
 	return mux
 }
 
 // ofAccount is a request about an account.
-func (g *Gateway) ofAccount(f func(context.Context, *account, url.Values) (any, error)) request {
+func (g *Gateway) ofAccount(f func(context.Context, *account.Account, url.Values) (any, error)) request {
 	return func(ctx context.Context, q url.Values) (any, error) {
 		a, err := g.account(q.Get("account"))
 		if err != nil {

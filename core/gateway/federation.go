@@ -263,8 +263,17 @@ func (g *Gateway) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	g.federation = &federation{peerBook: book, peers: g.peers, log: g.log, known: map[uri.Provider]*peer{}}
+	g.federation = &federation{peerBook: book, peers: g.peers, observe: g.countRequest, log: g.log, known: map[uri.Provider]*peer{}}
 	return nil
+}
+
+// countRequest counts a request of another provider; one that was not recognised has no name.
+func (g *Gateway) countRequest(r provider.Request) {
+	name := ""
+	if !r.Peer.IsZero() {
+		name = r.Peer.Domain()
+	}
+	g.metrics.Request(name, string(r.Endpoint), r.Status, r.Took)
 }
 
 // federate makes the peers what they are now, and serves them.

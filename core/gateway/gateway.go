@@ -15,6 +15,10 @@ import (
 	"mimigate/core/adapter"
 	"mimigate/core/config"
 	"mimigate/core/follower"
+	"mimigate/core/gateway/account"
+	"mimigate/core/gateway/letters"
+	"mimigate/core/gateway/made"
+	"mimigate/core/gateway/metrics"
 	"mimigate/core/hub"
 	"mimigate/core/identity"
 	"mimigate/core/member"
@@ -45,15 +49,18 @@ type Gateway struct {
 	members  *member.Members
 	follower *follower.Follower
 	router   *router.Router
+	made     *made.Rooms
+	letters  *letters.Letters
+	metrics  *metrics.Metrics
 
 	federation *federation
 
 	reloading sync.Mutex // one Reload at a time
 
 	mu       sync.Mutex
-	run      context.Context   // of Run; nil: not running
-	accounts []*account        // in the order of the configuration
-	problems map[string]string // of rooms, by their id in the configuration
+	run      context.Context    // of Run; nil: not running
+	accounts []*account.Account // in the order of the configuration
+	problems map[string]string  // of rooms, by their id in the configuration
 }
 
 // New opens the store and makes a gateway, which does nothing before Run. What is wrong with an account is told by its status, and
@@ -62,6 +69,8 @@ type Gateway struct {
 func New(ctx context.Context, o Options) (_ *Gateway, err error) {
 	g := &Gateway{options: o, log: o.log(), began: time.Now(), problems: map[string]string{}}
 	g.config.Store(o.Config)
+	g.metrics = metrics.New(o.Version, g.measure)
+	o.batch = g.metrics.Batch
 	if g.store, err = openStore(ctx, o); err != nil {
 		return nil, err
 	}
@@ -85,15 +94,15 @@ func New(ctx context.Context, o Options) (_ *Gateway, err error) {
 	return g, nil
 }
 
-func (g *Gateway) newAccount(c config.Account) *account {
+func (g *Gateway) newAccount(c config.Account) *account.Account {
 	around := g.options.surroundings(c, g.provider)
 	around.State = g.store.State(c.ID)
-	return newAccount(c, g.options.Drivers[c.Network], around)
+	return account.New(c, g.options.Drivers[c.Network], around)
 }
 
 func openStore(ctx context.Context, o Options) (*store.Store, error) {
 	c := o.Config.Provider
-	options := store.Options{Location: c.Store, Dir: c.Files, Domain: c.Domain.Domain(), KeyFile: c.MasterKey.File, Log: o.log()}
+	options := store.Options{Location: c.Store, Dir: c.Files, Domain: c.Domain.Domain(), KeyFile: c.MasterKey.File, Log: o.log(), Batch: o.batch}
 	if c.MasterKey.Keys != "" {
 		keys, err := store.ParseKeys(c.MasterKey.Keys.Reveal())
 		if err != nil {
@@ -145,11 +154,14 @@ func (g *Gateway) wire() error {
 	g.follower = follower.New(follower.Config{Store: g.store, Opener: members, Now: time.Now, Log: g.log})
 	g.peers.Add(g.provider, g.endpoints())
 	g.router = router.New(g.routerOptions())
+	g.made = g.madeRooms()
+	g.letters = letters.New(letters.Options{Store: g.store, Router: g.router, Policy: g.made.Policy,
+		Retention: func(policy string) config.Retention { return policyOf(g.config.Load(), policy).Retention }})
 	return nil
 }
 
 func (g *Gateway) endpoints() provider.Endpoints {
-	return provider.Endpoints{Hub: g.hub, Follower: g.follower, KeyMaterial: g.hub}
+	return provider.Endpoints{Hub: g.metrics.Hub(g.hub, g.store), Follower: g.follower, KeyMaterial: g.hub}
 }
 
 // namesUser refuses credentials that name no user of MIMI.
@@ -170,6 +182,11 @@ func (g *Gateway) Run(ctx context.Context) (err error) {
 		return err
 	}
 	defer c.close()
+	m, err := g.monitor()
+	if err != nil {
+		return err
+	}
+	defer m.close()
 	defer g.members.Close()
 	defer g.follower.Close()
 	defer g.hub.Close()
@@ -184,6 +201,9 @@ func (g *Gateway) Run(ctx context.Context) (err error) {
 	defer cancel()
 	defer g.landAll()
 	g.launchAll(ctx)
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	watching.Go(func() { g.watch(ctx) })
 	g.log.Info("mimigate runs", "provider", g.provider.Domain(), "accounts", len(g.config.Load().Accounts), "rooms", len(g.config.Load().Rooms), "pid", os.Getpid())
 	err = g.router.Run(ctx)
 	cancel() // where the router has ended by itself
@@ -198,8 +218,13 @@ func (g *Gateway) launchAll(ctx context.Context) {
 	defer g.mu.Unlock()
 	g.run = ctx
 	for _, a := range g.accounts {
-		a.launch(ctx, g.router.Sink(a.config.ID))
+		a.Launch(ctx, g.sink(a))
 	}
+}
+
+// sink is where an account reports.
+func (g *Gateway) sink(a *account.Account) adapter.Sink {
+	return g.metrics.Sink(a.ID(), a.Network(), g.router.Sink(a.ID()))
 }
 
 // landAll waits until no account runs any more; Run's context has ended.
@@ -211,7 +236,7 @@ func (g *Gateway) landAll() {
 	all := g.accounts
 	g.mu.Unlock()
 	for _, a := range all {
-		a.land()
+		a.Land()
 	}
 }
 
@@ -242,11 +267,11 @@ func (g *Gateway) start(ctx context.Context) error {
 }
 
 // account returns an account by its id.
-func (g *Gateway) account(id string) (*account, error) {
+func (g *Gateway) account(id string) (*account.Account, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, a := range g.accounts {
-		if a.config.ID == id {
+		if a.ID() == id {
 			return a, nil
 		}
 	}
@@ -256,12 +281,10 @@ func (g *Gateway) account(id string) (*account, error) {
 // Account implements router.Accounts.
 func (g *Gateway) Account(id string) (router.Account, bool) {
 	a, err := g.account(id)
-	if err != nil || a.adapter == nil {
+	if err != nil || a.Adapter() == nil {
 		return router.Account{}, false
 	}
-	return router.Account{ID: id, Network: a.config.Network, Adapter: a.adapter, Unbound: unbound[a.unbound()]}, true
+	return router.Account{ID: id, Network: a.Network(), Adapter: a.Adapter(), Unbound: unbound[a.Unbound()]}, true
 }
 
 var _ router.Accounts = (*Gateway)(nil)
-
-var _ adapter.Sink = watched{}

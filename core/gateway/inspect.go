@@ -10,29 +10,15 @@ import (
 
 	"mimigate/core/adapter"
 	"mimigate/core/config"
-	"mimigate/core/content"
+	"mimigate/core/gateway/account"
 	"mimigate/core/uri"
 )
 
-// Listing is a chat that an account could bind.
-type Listing struct {
-	Chat      string // account/chat, as in a binding
-	Title     string `json:",omitempty"`
-	Members   int    `json:",omitempty"` // 0: not known
-	Direct    bool   `json:",omitempty"`
-	Joined    bool   `json:",omitempty"`
-	Encrypted bool   `json:",omitempty"`
-}
-
-// Opened says what a chat can do for a room.
-type Opened struct {
-	Chat         string // as it was asked for
-	Conversation string // as the network names it
-	// Names says how our people appear there: "native" under their own names, "reduced" some of them, "line" in the text.
-	Names string
-	// Lacks are the kinds of content that the chat shows as a line of text, or not at all.
-	Lacks []string `json:",omitempty"`
-}
+// What accounts say of chats.
+type (
+	Listing = account.Listing
+	Opened  = account.Opened
+)
 
 // Inspector asks accounts: those of the gateway that runs on the store, by its socket, or where none runs, accounts of its own. What
 // these report is not taken, so that nothing is lost that was meant for the gateway. Its methods fail with a sentence that says what to do.
@@ -60,7 +46,7 @@ func Inspect(ctx context.Context, o Options) (Inspector, error) {
 	if err != nil {
 		return nil, fmt.Errorf("gateway: %w", err)
 	}
-	v := &visit{options: o, dir: dir, provider: o.Config.Provider.Domain, started: map[string]*account{}}
+	v := &visit{options: o, dir: dir, provider: o.Config.Provider.Domain, started: map[string]*account.Account{}}
 	if v.provider.IsZero() {
 		v.provider = localOnly()
 	}
@@ -78,7 +64,7 @@ type visit struct {
 	running  sync.WaitGroup
 
 	mu      sync.Mutex
-	started map[string]*account
+	started map[string]*account.Account
 }
 
 var errVisiting = errors.New("gateway: only looking, no event is taken")
@@ -96,7 +82,7 @@ func (refusing) Receive(_ context.Context, ev adapter.Event) error {
 }
 
 // account returns a started account.
-func (v *visit) account(id string) (*account, error) {
+func (v *visit) account(id string) (*account.Account, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if a := v.started[id]; a != nil {
@@ -109,9 +95,9 @@ func (v *visit) account(id string) (*account, error) {
 	c := v.options.Config.Accounts[i]
 	around := v.options.surroundings(c, v.provider)
 	around.Dir, around.State = v.dir, newMemory()
-	a := newAccount(c, v.options.Drivers[c.Network], around)
+	a := account.New(c, v.options.Drivers[c.Network], around)
 	v.started[id] = a
-	v.running.Go(func() { a.run(v.ctx, refusing{}) })
+	v.running.Go(func() { a.Launch(v.ctx, refusing{}) })
 	return a, nil
 }
 
@@ -121,7 +107,7 @@ func (v *visit) Connected(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	return a.connected(ctx)
+	return a.Connected(ctx)
 }
 
 // Conversations implements Inspector.
@@ -130,7 +116,7 @@ func (v *visit) Conversations(ctx context.Context, id string) ([]Listing, error)
 	if err != nil {
 		return nil, err
 	}
-	return a.conversations(ctx)
+	return a.Conversations(ctx)
 }
 
 // Open implements Inspector.
@@ -139,7 +125,7 @@ func (v *visit) Open(ctx context.Context, chat config.Chat) (Opened, error) {
 	if err != nil {
 		return Opened{}, err
 	}
-	return a.open(ctx, chat)
+	return a.Open(ctx, chat)
 }
 
 // Close implements Inspector.
@@ -147,50 +133,6 @@ func (v *visit) Close() error {
 	v.stop()
 	v.running.Wait()
 	return os.RemoveAll(v.dir)
-}
-
-// conversations lists what the account could open.
-func (a *account) conversations(ctx context.Context) (_ []Listing, err error) {
-	if err := a.connected(ctx); err != nil {
-		return nil, err
-	}
-	defer contain(&err, a.log)
-	opener, ok := a.adapter.(adapter.Conversations)
-	if !ok {
-		return nil, fmt.Errorf("the network %s has no list of chats", a.config.Network)
-	}
-	listed, err := opener.List(ctx)
-	if err != nil {
-		return nil, err
-	}
-	list := make([]Listing, 0, len(listed))
-	for _, l := range listed {
-		list = append(list, Listing{Chat: config.Chat{Account: a.config.ID, ID: l.Name}.String(), Title: l.Title, Members: l.Members,
-			Direct: l.Direct, Joined: l.Joined, Encrypted: l.Encrypted})
-	}
-	return list, nil
-}
-
-// open opens a chat and says what it can do.
-func (a *account) open(ctx context.Context, chat config.Chat) (_ Opened, err error) {
-	if err := a.connected(ctx); err != nil {
-		return Opened{}, err
-	}
-	defer contain(&err, a.log)
-	c := adapter.Conversation(chat.ID)
-	if opener, ok := a.adapter.(adapter.Conversations); ok {
-		if c, err = opener.Open(ctx, chat.ID); err != nil {
-			return Opened{}, err
-		}
-	}
-	limits := a.adapter.Limits(c)
-	o := Opened{Chat: chat.String(), Conversation: string(c), Names: limits.Authors.String()}
-	for _, k := range []content.Kind{content.KindReply, content.KindEdit, content.KindDelete, content.KindReaction, content.KindImage, content.KindFile} {
-		if s := limits.Of(k); s == content.Line || s == content.None {
-			o.Lacks = append(o.Lacks, k.String())
-		}
-	}
-	return o, nil
 }
 
 // memory is an adapter.State for a visit: nothing of it remains.

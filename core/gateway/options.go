@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"mimigate/core/adapter"
 	"mimigate/core/config"
@@ -25,6 +26,10 @@ type Options struct {
 	Log     *slog.Logger // nil: none
 	// Load reads the configuration again; nil: it cannot be reloaded.
 	Load func() (*config.Config, error)
+	// Version names this build, for the metrics.
+	Version string
+
+	batch func(units int, took time.Duration) // see store.Options
 }
 
 func (o Options) log() *slog.Logger {

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"mimigate/core/config"
+	"mimigate/core/gateway/account"
 )
 
 // Changes are what a reload did, each named by its id in the configuration. What is not named was not touched: its connections, chats
@@ -98,6 +99,7 @@ func restart(before, after *config.Config) (keys []string) {
 		{"provider.listen", a.Listen != b.Listen},
 		{"provider.store", a.Store != b.Store},
 		{"provider.master_key", a.MasterKey != b.MasterKey},
+		{"provider.monitor", a.Monitor != b.Monitor},
 		{"provider.language", a.Language != b.Language},
 		{"federation", before.Federation != after.Federation},
 		{"policies.cipher_suites", firstSuite(before) != firstSuite(after)},
@@ -140,10 +142,10 @@ func (g *Gateway) apply(ctx, run context.Context, after *config.Config, changes 
 func (g *Gateway) replaceAccounts(run context.Context, after []config.Account, d Difference) {
 	g.mu.Lock()
 	before := g.accounts
-	kept := make([]*account, 0, len(after))
-	var gone []*account
+	kept := make([]*account.Account, 0, len(after))
+	var gone []*account.Account
 	for _, a := range before {
-		if slices.Contains(d.Removed, a.config.ID) || slices.Contains(d.Changed, a.config.ID) {
+		if slices.Contains(d.Removed, a.ID()) || slices.Contains(d.Changed, a.ID()) {
 			gone = append(gone, a)
 		} else {
 			kept = append(kept, a)
@@ -152,12 +154,12 @@ func (g *Gateway) replaceAccounts(run context.Context, after []config.Account, d
 	g.accounts = kept
 	g.mu.Unlock()
 	for _, a := range gone {
-		a.land()
+		a.Land()
 	}
-	all := make([]*account, 0, len(after))
+	all := make([]*account.Account, 0, len(after))
 	for _, c := range after {
-		if i := slices.IndexFunc(kept, func(a *account) bool { return a.config.ID == c.ID }); i >= 0 {
-			kept[i].setUnbound(c.Unbound)
+		if i := slices.IndexFunc(kept, func(a *account.Account) bool { return a.ID() == c.ID }); i >= 0 {
+			kept[i].SetUnbound(c.Unbound)
 			all = append(all, kept[i])
 			continue
 		}
@@ -167,8 +169,8 @@ func (g *Gateway) replaceAccounts(run context.Context, after []config.Account, d
 	g.accounts = all
 	g.mu.Unlock()
 	for _, a := range all {
-		if a.done == nil {
-			a.launch(run, g.router.Sink(a.config.ID))
+		if !a.Launched() {
+			a.Launch(run, g.sink(a))
 		}
 	}
 }

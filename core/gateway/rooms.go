@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"mimigate/core/config"
+	"mimigate/core/gateway/made"
 	"mimigate/core/identity"
 	"mimigate/core/member"
 	"mimigate/core/mimi"
@@ -25,7 +26,7 @@ func (g *Gateway) routerOptions() router.Options {
 	c := g.config.Load()
 	return router.Options{
 		Provider: g.provider, Language: c.Provider.Language, Admins: admins(c), Tell: chat(c.Admins.Tell), Rules: rules(policyOf(c, config.DefaultPolicy)),
-		Store: g.store, Identity: g.persons, Members: g.members, Rooms: g.members, Accounts: g, Log: g.log,
+		Store: g.metrics.Store(g.store, g.log), Identity: g.persons, Members: g.members, Rooms: g.members, Accounts: g, Log: g.log,
 	}
 }
 
@@ -52,7 +53,27 @@ func (g *Gateway) rooms(ctx context.Context) ([]router.Room, error) {
 		}
 		all = append(all, r)
 	}
-	return g.addMade(ctx, all)
+	return g.made.Add(ctx, all)
+}
+
+// madeRooms returns the rooms that are made by command.
+func (g *Gateway) madeRooms() *made.Rooms {
+	return made.New(made.Options{
+		Provider: g.provider, State: g.store.State(ownState), Members: g.members, Router: g.router, Config: g.config.Load,
+		Rules: func(policy string) router.Rules { return rules(policyOf(g.config.Load(), policy)) },
+		Configure: func(ctx context.Context, change func(context.Context) error) error {
+			g.reloading.Lock()
+			defer g.reloading.Unlock()
+			if err := change(ctx); err != nil {
+				return err
+			}
+			rooms, err := g.rooms(ctx)
+			if err != nil {
+				return err
+			}
+			return g.router.Configure(ctx, rooms)
+		},
+	})
 }
 
 func chat(c config.Chat) router.Chat { return router.Chat{Account: c.Account, Name: c.ID} }

@@ -6,8 +6,8 @@ import (
 	"slices"
 	"time"
 
-	"mimigate/core/adapter"
 	"mimigate/core/config"
+	"mimigate/core/gateway/account"
 	"mimigate/core/policy"
 	"mimigate/core/router"
 	"mimigate/core/uri"
@@ -20,6 +20,7 @@ type Status struct {
 	Since    time.Time
 	Accounts []AccountStatus
 	Rooms    []RoomStatus
+	Store    string `json:",omitempty"` // what is wrong with it
 	// Repeated is how often since the start a message was shown again, as its network could not say whether it had arrived.
 	Repeated int64 `json:",omitempty"`
 }
@@ -58,11 +59,11 @@ func (g *Gateway) Status(ctx context.Context) (Status, error) {
 	if !g.config.Load().Provider.Domain.IsZero() {
 		s.Provider = g.provider.Domain()
 	}
-	g.mu.Lock()
-	accounts := slices.Clone(g.accounts)
-	g.mu.Unlock()
-	for _, a := range accounts {
-		s.Accounts = append(s.Accounts, a.statusNow())
+	if err := g.store.Health(); err != nil {
+		s.Store = err.Error()
+	}
+	for _, a := range g.allAccounts() {
+		s.Accounts = append(s.Accounts, statusOf(a))
 	}
 	routed, err := g.router.Status(ctx)
 	if err != nil {
@@ -124,13 +125,19 @@ func (g *Gateway) roomStatus(ctx context.Context, id uri.Room, routed router.Sta
 			Problem: b.Problem, Waiting: b.Waiting, Failed: b.Failed}
 		if a, err := g.account(b.Account); err != nil {
 			chat.Problem = err.Error()
-		} else if s, _ := a.now(); s.State != adapter.Connected && s.State != adapter.Degraded {
+		} else if s := a.Now(); !s.Works() {
 			chat.Problem = "its account is " + s.State.String()
 		}
 		chat.Open = b.Conversation != "" && chat.Problem == ""
 		r.Bindings = append(r.Bindings, chat)
 	}
 	return r
+}
+
+func (g *Gateway) allAccounts() []*account.Account {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.Clone(g.accounts)
 }
 
 func (g *Gateway) setProblem(room, problem string) {
@@ -145,10 +152,8 @@ func (g *Gateway) problem(room string) string {
 	return g.problems[room]
 }
 
-// status returns how the account does.
-func (a *account) statusNow() AccountStatus {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return AccountStatus{ID: a.config.ID, Network: a.config.Network, State: a.status.State.String(), Since: a.since,
-		Reason: a.status.Reason, Do: a.status.Do}
+// statusOf returns how an account does.
+func statusOf(a *account.Account) AccountStatus {
+	s := a.Now()
+	return AccountStatus{ID: a.ID(), Network: a.Network(), State: s.State.String(), Since: s.Since, Reason: s.Reason, Do: s.Do}
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"mimigate/core/adapter"
+	"mimigate/core/router/phrase"
 	"mimigate/core/router/record"
 	"mimigate/core/uri"
 )
@@ -187,7 +188,7 @@ func (r *Router) open(ctx context.Context, b Binding, turn int) {
 		waiting := errors.Is(err, adapter.ErrNotDelivered) && !errors.Is(err, adapter.ErrGone) && !errors.Is(err, adapter.ErrRefused)
 		if r.setProblem(b.Chat, err.Error()) && !waiting {
 			r.Log.WarnContext(ctx, "a chat cannot be opened", "account", b.Account, "chat", b.Name, "room", b.Room.String(), "at", b.Managed, "error", err)
-			if err := r.tellAdmins(ctx, r.say(sayCannotOpen, b.Account+"/"+b.Name, err.Error())); err != nil {
+			if err := r.tellAdmins(ctx, r.say(phrase.CannotOpen, b.Account+"/"+b.Name, err.Error())); err != nil {
 				r.Log.WarnContext(ctx, "admins not told", "error", err)
 			}
 		}

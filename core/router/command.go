@@ -12,6 +12,7 @@ import (
 	"mimigate/core/adapter"
 	"mimigate/core/content"
 	"mimigate/core/identity"
+	"mimigate/core/router/phrase"
 	"mimigate/core/router/record"
 	"mimigate/core/uri"
 )
@@ -67,7 +68,7 @@ func (r *Router) command(ctx context.Context, in *arrival, text string) error {
 		return err
 	})
 	if told := (refusal{}); errors.As(err, &told) {
-		answer = r.say(sayCannot, told.Error())
+		answer = r.say(phrase.Cannot, told.Error())
 	} else if err != nil {
 		return err
 	}
@@ -94,7 +95,7 @@ func (r *Router) obey(ctx context.Context, in *arrival, words []string) (string,
 	case name == "unbind" && len(words) == 1:
 		return r.unbindHere(ctx, in)
 	}
-	return r.say(sayHelp, commandWord), nil
+	return r.say(phrase.Help, commandWord), nil
 }
 
 func (r *Router) answer(ctx context.Context, in *arrival, text string) error {
@@ -111,7 +112,7 @@ func (r *Router) decline(ctx context.Context, in *arrival) error {
 	if err := r.Store.PutConversation(ctx, in.place, known); err != nil {
 		return err
 	}
-	return r.answer(ctx, in, r.say(sayDeclined))
+	return r.answer(ctx, in, r.say(phrase.Declined))
 }
 
 // opt takes a person's own word on whether theirs are passed on. That is nobody else's business, so everybody may say it.
@@ -127,7 +128,7 @@ func (r *Router) opt(ctx context.Context, in *arrival, yes bool) error {
 		if err := r.Identity.SetConsent(ctx, person.User, identity.Consented); err != nil {
 			return err
 		}
-		return r.answer(ctx, in, r.say(sayOptedIn))
+		return r.answer(ctx, in, r.say(phrase.OptedIn))
 	}
 	if err := r.Identity.SetConsent(ctx, person.User, identity.OptedOut); err != nil {
 		return err
@@ -144,7 +145,7 @@ func (r *Router) opt(ctx context.Context, in *arrival, yes bool) error {
 			return err
 		}
 	}
-	return r.answer(ctx, in, r.say(sayOptedOut, commandWord))
+	return r.answer(ctx, in, r.say(phrase.OptedOut, commandWord))
 }
 
 // askBind is the conversation's say: the admin is in it. The room's say comes from a conversation that is in the room; a room without
@@ -172,13 +173,13 @@ func (r *Router) askBind(ctx context.Context, in *arrival, words []string) (stri
 		if err := r.bindNow(ctx, b); err != nil {
 			return "", err
 		}
-		return r.say(sayBound, room.String()), nil
+		return r.say(phrase.Bound, room.String()), nil
 	}
 	code := newID()[:8]
 	if err := r.Store.PutBindRequest(ctx, code, b); err != nil {
 		return "", err
 	}
-	return r.say(sayNeedsRoom, room.String(), commandWord, code), nil
+	return r.say(phrase.NeedsRoom, room.String(), commandWord, code), nil
 }
 
 // bindNow is Bind, where what cannot be is told and no failure of ours.
@@ -205,7 +206,7 @@ func (r *Router) accept(ctx context.Context, in *arrival, code string) (string, 
 		return "", err
 	}
 	if !ok || !in.bound || in.binding.Room != b.Room {
-		return "", refusal{errors.New(r.say(sayNoCode))}
+		return "", refusal{errors.New(r.say(phrase.NoCode))}
 	}
 	account, ok := r.Accounts.Account(b.Account)
 	if !ok {
@@ -215,22 +216,22 @@ func (r *Router) accept(ctx context.Context, in *arrival, code string) (string, 
 	if err := r.bindNow(ctx, b); err != nil {
 		return "", err
 	}
-	if err := r.notice(ctx, b.Place, b.Account, uri.Room{}, content.Text(r.say(sayBound, b.Room.String()))); err != nil {
+	if err := r.notice(ctx, b.Place, b.Account, uri.Room{}, content.Text(r.say(phrase.Bound, b.Room.String()))); err != nil {
 		return "", err
 	}
-	return r.say(sayAccepted, b.Account+"/"+b.Name), nil
+	return r.say(phrase.Accepted, b.Account+"/"+b.Name), nil
 }
 
 func (r *Router) unbindHere(ctx context.Context, in *arrival) (string, error) {
 	if !in.bound {
-		return "", refusal{errors.New(r.say(sayNotBound))}
+		return "", refusal{errors.New(r.say(phrase.NotBound))}
 	}
 	if err := r.Unbind(ctx, in.binding.Chat); errors.Is(err, ErrManaged) {
 		return "", refusal{err}
 	} else if err != nil {
 		return "", err
 	}
-	return r.say(sayUnboundNow), nil
+	return r.say(phrase.UnboundNow), nil
 }
 
 func (r *Router) statusText(ctx context.Context) (string, error) {
@@ -250,7 +251,7 @@ func (r *Router) statusText(ctx context.Context) (string, error) {
 
 func (r *Router) listing(lines []string) string {
 	if len(lines) == 0 {
-		return r.say(sayNothing)
+		return r.say(phrase.Nothing)
 	}
 	return strings.Join(lines, "\n")
 }

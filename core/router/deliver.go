@@ -9,6 +9,7 @@ import (
 	"mimigate/core/adapter"
 	"mimigate/core/content"
 	"mimigate/core/router/convert"
+	"mimigate/core/router/phrase"
 	"mimigate/core/router/record"
 	"mimigate/core/uri"
 )
@@ -140,7 +141,7 @@ func (r *Router) attempt(ctx context.Context, l *line, d Delivery) error {
 	account, ok := r.Accounts.Account(d.Account)
 	if !ok || !d.Opened() {
 		if r.expired(d) {
-			return r.fail(ctx, d, r.say(sayExpired))
+			return r.fail(ctx, d, r.say(phrase.Expired))
 		}
 		l.failures++
 		l.wait(ctx, r.Backoff(l.failures))
@@ -167,7 +168,7 @@ func (r *Router) attempt(ctx context.Context, l *line, d Delivery) error {
 		d.Done = record.Merge(d.Done, sent.Parts)
 	}
 	if r.expired(d) {
-		return r.fail(ctx, d, r.say(sayExpired))
+		return r.fail(ctx, d, r.say(phrase.Expired))
 	}
 	d.State = Attempted
 	d.Attempt++
@@ -239,7 +240,7 @@ func (r *Router) settle(ctx context.Context, l *line, d Delivery, sent adapter.S
 		d.State = Waiting
 	}
 	if r.expired(d) {
-		return r.fail(ctx, d, r.say(sayExpired))
+		return r.fail(ctx, d, r.say(phrase.Expired))
 	}
 	l.failures++
 	delay, ok := adapter.RetryDelay(err)
@@ -262,7 +263,7 @@ func (r *Router) gone(ctx context.Context, d Delivery, why error) error {
 	if err != nil || !ok || !r.setProblem(b.Chat, why.Error()) {
 		return err
 	}
-	return r.tellAdmins(ctx, r.say(sayCannotOpen, b.Account+"/"+b.Name, why.Error()))
+	return r.tellAdmins(ctx, r.say(phrase.CannotOpen, b.Account+"/"+b.Name, why.Error()))
 }
 
 func (r *Router) clearProblem(ctx context.Context, d Delivery) {
@@ -325,7 +326,7 @@ func (r *Router) fail(ctx context.Context, d Delivery, why string) error {
 		if title == "" {
 			title = d.Account
 		}
-		return r.tellSender(ctx, row.Place, row.Room, row.Sender, sayUndelivered, title, why)
+		return r.tellSender(ctx, row.Place, row.Room, row.Sender, phrase.Undelivered, title, why)
 	})
 }
 
@@ -386,18 +387,18 @@ func (r *Router) taskFailed(ctx context.Context, d Delivery) error {
 	if d.Task.Member == nil {
 		return nil
 	}
-	p := sayStillThere
+	p := phrase.StillThere
 	if !d.Task.Member.Native {
 		if !r.rules(d.Room).ShowJoins {
 			return nil
 		}
 		switch d.Task.Member.Change {
 		case adapter.Joined:
-			p = sayJoined
+			p = phrase.Joined
 		case adapter.Left:
-			p = sayLeft
+			p = phrase.Left
 		default:
-			p = sayRemoved
+			p = phrase.Removed
 		}
 	}
 	name, err := r.convert.NameOf(ctx, d.Room, d.Author)

@@ -6,6 +6,7 @@ import (
 	"mimigate/core/adapter"
 	"mimigate/core/content"
 	"mimigate/core/identity"
+	"mimigate/core/router/phrase"
 	"mimigate/core/uri"
 )
 
@@ -136,7 +137,7 @@ func (r *Router) state(ctx context.Context, in *arrival, s adapter.ConversationS
 	}
 	if s.Gone != nil && in.bound {
 		r.Store.OnCommit(ctx, func() { r.setProblem(in.binding.Chat, *s.Gone) })
-		if err := r.tellAdmins(ctx, r.say(sayCannotOpen, in.binding.Account+"/"+in.binding.Name, *s.Gone)); err != nil {
+		if err := r.tellAdmins(ctx, r.say(phrase.CannotOpen, in.binding.Account+"/"+in.binding.Name, *s.Gone)); err != nil {
 			return err
 		}
 	}
@@ -252,7 +253,7 @@ func (r *Router) ask(ctx context.Context, in *arrival) error {
 	if err := r.Store.PutConversation(ctx, in.place, known); err != nil {
 		return err
 	}
-	return r.tellAdmins(ctx, r.say(sayUnbound, known.Title, in.account.ID, string(in.Conversation), commandWord))
+	return r.tellAdmins(ctx, r.say(phrase.Unbound, known.Title, in.account.ID, string(in.Conversation), commandWord))
 }
 
 // unbound does with what happens in an unbound conversation what the account's configuration says. in is bound afterwards where a room was made.

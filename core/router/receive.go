@@ -1,6 +1,7 @@
 package router
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"mimigate/core/adapter"
 	"mimigate/core/content"
 	"mimigate/core/identity"
+	"mimigate/core/router/phrase"
 	"mimigate/core/uri"
 )
 
@@ -261,14 +263,7 @@ func (r *Router) taken(ctx context.Context, in *arrival, person identity.Person,
 	if in.Sender.Bot || !r.setProblem(in.binding.Chat, err.Error()) {
 		return false, nil
 	}
-	return false, r.notice(ctx, in.place, in.account.ID, uri.Room{}, content.Text(r.say(sayRefused, nameOr(person.Name), err.Error())))
-}
-
-func nameOr(name string) string {
-	if name == "" {
-		return "?"
-	}
-	return name
+	return false, r.notice(ctx, in.place, in.account.ID, uri.Room{}, content.Text(r.say(phrase.Refused, cmp.Or(person.Name, "?"), err.Error())))
 }
 
 func (r *Router) hopeless(err error) bool {
@@ -353,7 +348,7 @@ func (r *Router) replace(ctx context.Context, in *arrival, person identity.Perso
 			return false, err
 		}
 	case !same && !gone:
-		return false, r.notice(ctx, in.place, in.account.ID, uri.Room{}, content.Text(r.say(sayEdit, nameOr(person.Name))))
+		return false, r.notice(ctx, in.place, in.account.ID, uri.Room{}, content.Text(r.say(phrase.Edit, cmp.Or(person.Name, "?"))))
 	case !same && !person.Verified:
 		return false, nil // the bearer of a nick deletes only what they wrote themselves (design §8)
 	}

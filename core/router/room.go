@@ -10,6 +10,7 @@ import (
 
 	"mimigate/core/adapter"
 	"mimigate/core/content"
+	"mimigate/core/router/phrase"
 	"mimigate/core/uri"
 )
 
@@ -211,7 +212,7 @@ func (r *Router) Refused(ctx context.Context, room uri.Room, from uri.User, id c
 			return err
 		}
 	}
-	return r.tellSender(ctx, row.Place, room, from, sayRefused, reason)
+	return r.tellSender(ctx, row.Place, room, from, phrase.Refused, reason)
 }
 
 // Gap says in each conversation of a room, in one line, that something is missing.
@@ -224,7 +225,7 @@ func (r *Router) Gap(ctx context.Context, room uri.Room, _ time.Time) error {
 		if b.Direction == In {
 			continue
 		}
-		if err := r.notice(ctx, b.Place, b.Account, uri.Room{}, content.Text(r.say(sayGap))); err != nil {
+		if err := r.notice(ctx, b.Place, b.Account, uri.Room{}, content.Text(r.say(phrase.Gap))); err != nil {
 			return err
 		}
 	}
@@ -232,7 +233,7 @@ func (r *Router) Gap(ctx context.Context, room uri.Room, _ time.Time) error {
 }
 
 // tellSender says in the conversation that a message came from what became of it; the name comes first among the words.
-func (r *Router) tellSender(ctx context.Context, at Place, room uri.Room, from uri.User, p phrase, words ...any) error {
+func (r *Router) tellSender(ctx context.Context, at Place, room uri.Room, from uri.User, p phrase.Phrase, words ...any) error {
 	b, ok, err := r.Store.BindingOf(ctx, at)
 	if err != nil || !ok {
 		return err
@@ -255,7 +256,7 @@ func (r *Router) Unchanged(ctx context.Context, room uri.Room, user uri.User, re
 		return err
 	}
 	for _, b := range attended {
-		if err := r.tellSender(ctx, b.Place, room, user, sayUnchanged, reason); err != nil {
+		if err := r.tellSender(ctx, b.Place, room, user, phrase.Unchanged, reason); err != nil {
 			return err
 		}
 	}

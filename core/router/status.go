@@ -10,6 +10,7 @@ import (
 
 	"mimigate/core/adapter"
 	"mimigate/core/content"
+	"mimigate/core/router/phrase"
 	"mimigate/core/uri"
 )
 
@@ -90,9 +91,14 @@ func (r *Router) status(ctx context.Context, account Account, s adapter.Status) 
 	if !changed || s.State <= adapter.Connected {
 		return nil
 	}
-	text := strings.TrimSpace(r.say(sayAccount, account.ID, s.State.String(), s.Reason))
+	return r.TellAccount(ctx, account.ID, s)
+}
+
+// TellAccount tells the admins how an account does.
+func (r *Router) TellAccount(ctx context.Context, id string, s adapter.Status) error {
+	text := strings.TrimSpace(r.say(phrase.Account, id, s.State.String(), s.Reason))
 	if s.Do != "" {
-		text += " " + r.say(sayDo, s.Do)
+		text += " " + r.say(phrase.Do, s.Do)
 	}
 	return r.tellAdmins(ctx, text)
 }
@@ -108,6 +114,11 @@ func (r *Router) setProblem(chat Chat, problem string) bool {
 		r.problems[chat] = problem
 	}
 	return changed
+}
+
+// say is a phrase in the language of the configuration.
+func (r *Router) say(p phrase.Phrase, args ...any) string {
+	return phrase.Say(r.Language, p, args...)
 }
 
 // tellAdmins says something in the admins' chat, if there is one.

@@ -1,4 +1,4 @@
-package gateway
+package made
 
 import (
 	"bytes"
@@ -28,12 +28,12 @@ type exportedBinding struct {
 
 // Export returns what was made by command, as lines for the configuration file: rooms, and bindings of rooms. What a file cannot say is
 // there as a comment.
-func (g *Gateway) Export(ctx context.Context) (string, error) {
-	routed, err := g.router.Status(ctx)
+func (r *Rooms) Export(ctx context.Context) (string, error) {
+	routed, err := r.options.Router.Status(ctx)
 	if err != nil {
 		return "", err
 	}
-	all, err := g.made(ctx)
+	all, err := r.list(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -46,34 +46,34 @@ func (g *Gateway) Export(ctx context.Context) (string, error) {
 		}
 	}
 	for _, m := range all {
-		if _, ok := g.managed(m.Room); ok {
+		if _, ok := r.managed(m.Room); ok {
 			continue
 		}
-		name, _, err := g.members.Description(ctx, m.Room)
+		name, _, err := r.options.Members.Description(ctx, m.Room)
 		if err != nil {
 			return "", err
 		}
-		rooms = append(rooms, exported{g.roomID(m.Room), name, m.Policy, bound[m.Room]})
+		rooms = append(rooms, exported{r.roomID(m.Room), name, m.Policy, bound[m.Room]})
 		delete(bound, m.Room)
 	}
 	for _, room := range sortedRooms(bound) {
-		rooms, comments = g.exportBound(ctx, room, bound[room], rooms, comments)
+		rooms, comments = r.exportBound(ctx, room, bound[room], rooms, comments)
 	}
 	return exportText(rooms, comments)
 }
 
 // exportBound adds what is bound by command to a room that was not made by command.
-func (g *Gateway) exportBound(ctx context.Context, room uri.Room, bind []exportedBinding, rooms []exported, comments []string) ([]exported, []string) {
+func (r *Rooms) exportBound(ctx context.Context, room uri.Room, bind []exportedBinding, rooms []exported, comments []string) ([]exported, []string) {
 	where := ""
-	switch c, ok := g.managed(room); {
+	switch c, ok := r.managed(room); {
 	case ok:
 		where = fmt.Sprintf("add to the room %s, at %s", c.ID, c.At)
-	case room.Provider() == g.provider: // made for a chat that was bound to none
-		name, _, err := g.members.Description(ctx, room)
+	case room.Provider() == r.options.Provider: // made for a chat that was bound to none
+		name, _, err := r.options.Members.Description(ctx, room)
 		if err != nil {
 			name = ""
 		}
-		return append(rooms, exported{g.roomID(room), name, config.DefaultPolicy, bind}), comments
+		return append(rooms, exported{r.roomID(room), name, config.DefaultPolicy, bind}), comments
 	default:
 		where = fmt.Sprintf("%s is a room of another provider, which this file cannot name", room)
 	}
@@ -84,8 +84,8 @@ func (g *Gateway) exportBound(ctx context.Context, room uri.Room, bind []exporte
 }
 
 // roomID is the id by which configuration names a room of ours.
-func (g *Gateway) roomID(room uri.Room) string {
-	return strings.TrimPrefix(room.String(), g.provider.String()+"/r/")
+func (r *Rooms) roomID(room uri.Room) string {
+	return strings.TrimPrefix(room.String(), r.options.Provider.String()+"/r/")
 }
 
 func sortedRooms(bound map[uri.Room][]exportedBinding) []uri.Room {
@@ -106,7 +106,7 @@ func exportText(rooms []exported, comments []string) (string, error) {
 		enc := yaml.NewEncoder(&out)
 		enc.SetIndent(2)
 		if err := enc.Encode(map[string]any{"rooms": rooms}); err != nil {
-			return "", fmt.Errorf("gateway: export: %w", err)
+			return "", fmt.Errorf("export: %w", err)
 		}
 	}
 	for _, c := range comments {

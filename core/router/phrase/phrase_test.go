@@ -1,4 +1,4 @@
-package translate
+package phrase
 
 import (
 	"go/ast"
@@ -12,9 +12,9 @@ import (
 
 var verb = regexp.MustCompile(`%(\[\d+\])?[a-z]`)
 
-// TestComplete: every phrase of the router has a German text with the same verbs, and no text is left over.
+// TestComplete: every phrase has a German text with the same verbs, and no text is left over.
 func TestComplete(t *testing.T) {
-	f, err := parser.ParseFile(token.NewFileSet(), "../phrases.go", nil, 0)
+	f, err := parser.ParseFile(token.NewFileSet(), "phrase.go", nil, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,8 +33,8 @@ func TestComplete(t *testing.T) {
 			t.Fatal(err)
 		}
 		found++
-		text := Text("de-AT", english)
-		if text == english {
+		text, ok := german[Phrase(english)]
+		if !ok {
 			t.Errorf("no German for %q", english)
 		}
 		if have, want := verb.FindAllString(text, -1), verb.FindAllString(english, -1); !slices.Equal(have, want) {
@@ -42,10 +42,15 @@ func TestComplete(t *testing.T) {
 		}
 		return true
 	})
-	if found != len(german) {
+	if found != len(german) || found == 0 {
 		t.Errorf("%d phrases, %d translations", found, len(german))
 	}
-	if got := Text("fr", "Nothing yet."); got != "Nothing yet." {
-		t.Errorf("got %q", got)
+}
+
+func TestSay(t *testing.T) {
+	for language, want := range map[string]string{"de-AT": "Abhilfe: ja", "de": "Abhilfe: ja", "en": "Do: ja", "fr": "Do: ja", "": "Do: ja"} {
+		if got := Say(language, Do, "ja"); got != want {
+			t.Errorf("%s: %q", language, got)
+		}
 	}
 }

@@ -1,4 +1,6 @@
-package gateway
+// Package account runs one configured account: its adapter is run again whenever it ends, and its mistakes are contained. Nothing that
+// happens in one account stops another.
+package account
 
 import (
 	"context"
@@ -23,9 +25,8 @@ const (
 	settledAfter = time.Minute
 )
 
-// account is one configured account: its adapter, which is run again whenever it ends, and what is known of how it does. Nothing
-// that happens in it stops another account.
-type account struct {
+// Account is one configured account: its adapter, and what is known of how it does.
+type Account struct {
 	config  config.Account
 	adapter adapter.Adapter // nil: it cannot be used, and status says why
 	log     *slog.Logger
@@ -36,14 +37,15 @@ type account struct {
 
 	mu      sync.Mutex
 	status  adapter.Status
-	since   time.Time
-	changed chan struct{} // closed and replaced when status changes
+	since   time.Time            // when the status' state began
+	heard   adapter.AccountState // the last that the adapter reported itself
+	changed chan struct{}        // closed and replaced when status changes
 }
 
-// newAccount makes the adapter of a configured account. An account that cannot be used is one too; its status says what is wrong, and in
+// New makes the adapter of a configured account. An account that cannot be used is one too; its status says what is wrong, and in
 // which line.
-func newAccount(c config.Account, driver adapter.Driver, around adapter.Account) *account {
-	a := &account{config: c, log: around.Log, again: make(chan struct{}, 1), since: time.Now(), changed: make(chan struct{}),
+func New(c config.Account, driver adapter.Driver, around adapter.Account) *Account {
+	a := &Account{config: c, log: around.Log, again: make(chan struct{}, 1), since: time.Now(), changed: make(chan struct{}),
 		status: adapter.Status{State: adapter.Connecting}}
 	err := unusable(c)
 	if err == nil {
@@ -92,8 +94,8 @@ func contain(err *error, log *slog.Logger) {
 	}
 }
 
-// launch runs the account in a goroutine of its own, until ctx ends or it is landed.
-func (a *account) launch(ctx context.Context, sink adapter.Sink) {
+// Launch runs the account in a goroutine of its own, until ctx ends or it is landed.
+func (a *Account) Launch(ctx context.Context, sink adapter.Sink) {
 	ctx, a.stop = context.WithCancel(ctx)
 	a.done = make(chan struct{})
 	go func() {
@@ -102,29 +104,61 @@ func (a *account) launch(ctx context.Context, sink adapter.Sink) {
 	}()
 }
 
-// land ends the account's run, and waits for it.
-func (a *account) land() {
+// Land ends the account's run, and waits for it.
+func (a *Account) Land() {
 	if a.stop != nil {
 		a.stop()
 		<-a.done
 	}
 }
 
-// unbound is what is to be done about chats that are not bound, which changes without the adapter.
-func (a *account) unbound() string {
+// Unbound is what is to be done about chats that are not bound, which changes without the adapter.
+func (a *Account) Unbound() string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.config.Unbound
 }
 
-func (a *account) setUnbound(word string) {
+// SetUnbound changes that.
+func (a *Account) SetUnbound(word string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.config.Unbound = word
 }
 
+// ID is the account's id in the configuration.
+func (a *Account) ID() string { return a.config.ID }
+
+// Network is the name of its network.
+func (a *Account) Network() string { return a.config.Network }
+
+// Adapter is its adapter; nil: the account cannot be used, and its state says why.
+func (a *Account) Adapter() adapter.Adapter { return a.adapter }
+
+// Launched reports whether Launch was called.
+func (a *Account) Launched() bool { return a.done != nil }
+
+// State is how an account does.
+type State struct {
+	adapter.Status
+	Since time.Time            // when it began to be in that state
+	Heard adapter.AccountState // the last that the adapter reported itself
+}
+
+// Works reports whether the account is connected, if only in part.
+func (s State) Works() bool {
+	return s.State == adapter.Connected || s.State == adapter.Degraded
+}
+
+// Now returns how the account does.
+func (a *Account) Now() State {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return State{a.status, a.since, a.heard}
+}
+
 // run runs the adapter until ctx ends. It returns when nothing of the adapter runs any more.
-func (a *account) run(ctx context.Context, sink adapter.Sink) {
+func (a *Account) run(ctx context.Context, sink adapter.Sink) {
 	if a.adapter == nil {
 		return
 	}
@@ -146,13 +180,13 @@ func (a *account) run(ctx context.Context, sink adapter.Sink) {
 	}
 }
 
-func (a *account) runOnce(ctx context.Context, sink adapter.Sink) (err error) {
+func (a *Account) runOnce(ctx context.Context, sink adapter.Sink) (err error) {
 	defer contain(&err, a.log)
 	return a.adapter.Run(ctx, sink)
 }
 
 // wait waits until the adapter is to be run again, and reports false when ctx has ended.
-func (a *account) wait(ctx context.Context, err error, pause time.Duration) bool {
+func (a *Account) wait(ctx context.Context, err error, pause time.Duration) bool {
 	var later <-chan time.Time // never, where somebody must act first
 	if !errors.Is(err, adapter.ErrAccount) {
 		t := time.NewTimer(pause)
@@ -169,7 +203,7 @@ func (a *account) wait(ctx context.Context, err error, pause time.Duration) bool
 }
 
 // ended notes that a run has ended.
-func (a *account) ended(err error, pause time.Duration) {
+func (a *Account) ended(err error, pause time.Duration) {
 	if err == nil {
 		err = errors.New("the connection was closed")
 	}
@@ -188,26 +222,29 @@ func (a *account) ended(err error, pause time.Duration) {
 }
 
 // note takes a status.
-func (a *account) note(s adapter.Status) {
+func (a *Account) note(s adapter.Status) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.status == s {
 		return
 	}
-	a.status, a.since = s, time.Now()
+	if a.status.State != s.State {
+		a.since = time.Now()
+	}
+	a.status = s
 	close(a.changed)
 	a.changed = make(chan struct{})
 }
 
 // now returns the account's status, and what is closed when it changes.
-func (a *account) now() (adapter.Status, <-chan struct{}) {
+func (a *Account) now() (adapter.Status, <-chan struct{}) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.status, a.changed
 }
 
-// retry lets an account that waits run at once.
-func (a *account) retry() {
+// Retry lets an account that waits run at once.
+func (a *Account) Retry() {
 	if s, _ := a.now(); a.adapter == nil || s.State == adapter.Connected || s.State == adapter.Degraded {
 		return
 	}
@@ -218,8 +255,8 @@ func (a *account) retry() {
 	}
 }
 
-// connected waits until the account is connected, or has failed to: the error says why, and what to do.
-func (a *account) connected(ctx context.Context) error {
+// Connected waits until the account is connected, or has failed to: the error says why, and what to do.
+func (a *Account) Connected(ctx context.Context) error {
 	for {
 		s, changed := a.now()
 		switch {
@@ -250,7 +287,7 @@ func statusError(s adapter.Status) error {
 
 // watched is a sink that notes what an account's adapter says of itself, and keeps mistakes behind the next sink from the adapter.
 type watched struct {
-	account *account
+	account *Account
 	next    adapter.Sink
 }
 
@@ -259,6 +296,9 @@ func (w watched) Receive(ctx context.Context, ev adapter.Event) (err error) {
 	defer contain(&err, w.account.log)
 	if s, ok := ev.Body.(adapter.Status); ok {
 		w.account.note(s)
+		w.account.mu.Lock()
+		w.account.heard = s.State
+		w.account.mu.Unlock()
 	}
 	return w.next.Receive(ctx, ev)
 }

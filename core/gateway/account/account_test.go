@@ -1,4 +1,4 @@
-package gateway
+package account
 
 import (
 	"context"
@@ -53,9 +53,9 @@ func (s *scripted) Send(context.Context, adapter.Outbound) (adapter.Sent, error)
 func (s *scripted) Limits(adapter.Conversation) content.Limits { return content.Limits{} }
 
 // account makes an account of the adapter, and runs it until the test ends.
-func (s *scripted) account(t *testing.T, sink adapter.Sink) *account {
+func (s *scripted) account(t *testing.T, sink adapter.Sink) *Account {
 	driver := adapter.Driver{Name: "scripted", New: func(adapter.Account) (adapter.Adapter, error) { return s, nil }}
-	a := newAccount(config.Account{ID: "one", Network: "scripted"}, driver, adapter.Account{ID: "one", Log: slog.New(slog.DiscardHandler)})
+	a := New(config.Account{ID: "one", Network: "scripted"}, driver, adapter.Account{ID: "one", Log: slog.New(slog.DiscardHandler)})
 	ctx, stop := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { a.run(ctx, sink) })
@@ -74,10 +74,10 @@ func TestRunAgain(t *testing.T) {
 			fails(errors.New("refused")), fails(nil),
 			func(context.Context, adapter.Sink) error { panic("a mistake") },
 		}}
-		a := s.account(t, refusing{})
+		a := s.account(t, taking{})
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if err := a.connected(t.Context()); err != nil {
+		if err := a.Connected(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		began := s.runs()
@@ -98,21 +98,26 @@ func TestNeedsAttention(t *testing.T) {
 		s := &scripted{script: []func(context.Context, adapter.Sink) error{
 			fails(fmt.Errorf("%w: wrong password", adapter.ErrAccount)),
 		}}
-		a := s.account(t, refusing{})
+		a := s.account(t, taking{})
 		time.Sleep(24 * time.Hour)
 		synctest.Wait()
 		if n := len(s.runs()); n != 1 {
 			t.Fatalf("%d runs, want 1", n)
 		}
-		if err := a.connected(t.Context()); err == nil || !strings.Contains(err.Error(), "wrong password") {
+		if err := a.Connected(t.Context()); err == nil || !strings.Contains(err.Error(), "wrong password") {
 			t.Errorf("got %v", err)
 		}
-		a.retry()
-		if err := a.connected(t.Context()); err != nil {
+		a.Retry()
+		if err := a.Connected(t.Context()); err != nil {
 			t.Error(err)
 		}
 	})
 }
+
+// taking is a sink that takes everything.
+type taking struct{}
+
+func (taking) Receive(context.Context, adapter.Event) error { return nil }
 
 // failing is a sink with a mistake in it.
 type failing struct{}
@@ -132,7 +137,7 @@ func TestMistakeBehindSink(t *testing.T) {
 		if err := <-told; err == nil || !strings.Contains(err.Error(), "a mistake behind the sink") {
 			t.Errorf("got %v", err)
 		}
-		if err := a.connected(t.Context()); err != nil {
+		if err := a.Connected(t.Context()); err != nil {
 			t.Error(err)
 		}
 	})
@@ -144,9 +149,9 @@ func TestUnusable(t *testing.T) {
 		return (*scripted)(nil), &adapter.KeyError{Key: "mode", Err: errors.New("must be names or bot")}
 	}}
 	c := config.Account{ID: "one", At: config.Pos{File: "config.yaml", Line: 7}}
-	a := newAccount(c, driver, adapter.Account{Log: slog.New(slog.DiscardHandler)})
-	a.run(t.Context(), refusing{})
-	if err := a.connected(t.Context()); err == nil || !strings.HasPrefix(err.Error(), "config.yaml:7: mode: must be names or bot") {
+	a := New(c, driver, adapter.Account{Log: slog.New(slog.DiscardHandler)})
+	a.run(t.Context(), taking{})
+	if err := a.Connected(t.Context()); err == nil || !strings.HasPrefix(err.Error(), "config.yaml:7: mode: must be names or bot") {
 		t.Errorf("got %v", err)
 	}
 }
