@@ -175,6 +175,9 @@ func namesUser(c *mls.Credential, _ []byte) error {
 func (g *Gateway) Run(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, g.store.Close()) }()
 	if err := g.federation.adopt(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
 		return err
 	}
 	c, err := g.listen(g.store.Dir())
