@@ -112,6 +112,7 @@ func (g *Gateway) handler() http.Handler {
 	} {
 		answer(mux, pattern, ask)
 	}
+	mux.HandleFunc("GET /backup", g.serveBackup)
 	for pattern, ask := range g.peeringRequests() {
 		answer(mux, pattern, ask)
 	}

@@ -101,14 +101,9 @@ func (g *Gateway) newAccount(c config.Account) *account.Account {
 }
 
 func openStore(ctx context.Context, o Options) (*store.Store, error) {
-	c := o.Config.Provider
-	options := store.Options{Location: c.Store, Dir: c.Files, Domain: c.Domain.Domain(), KeyFile: c.MasterKey.File, Log: o.log(), Batch: o.batch}
-	if c.MasterKey.Keys != "" {
-		keys, err := store.ParseKeys(c.MasterKey.Keys.Reveal())
-		if err != nil {
-			return nil, fmt.Errorf("provider.master_key: %w", err)
-		}
-		options.Keys = keys
+	options, err := o.StoreOptions()
+	if err != nil {
+		return nil, err
 	}
 	return store.Open(ctx, options)
 }

@@ -37,7 +37,7 @@ type Invited struct {
 
 // WithPeering calls f with the peering of a configuration: that of the gateway if it runs.
 func WithPeering(ctx context.Context, o Options, f func(*Peering) error) (err error) {
-	client, err := Dial(ctx, o.Config.Provider.Store)
+	client, err := Dial(ctx, o.Config.Provider.Files)
 	if err == nil {
 		defer client.Close()
 		return f(&Peering{client: client})

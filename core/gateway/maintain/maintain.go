@@ -1,0 +1,104 @@
+// Package maintain looks after the store of a gateway, for the commands: backups, restoring, keys. What can be done while the gateway
+// runs, it does by itself; the rest, and all of it where it does not run, is done on the store here.
+package maintain
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"mimigate/core/gateway"
+	"mimigate/core/store"
+	"mimigate/core/store/backup"
+)
+
+// Backup is what a file of a backup says of itself.
+type Backup struct {
+	File    string
+	Size    int64 // octets
+	Made    time.Time
+	Domain  string   // of the provider; "": local only
+	Masters []string // ids of the master keys that are needed with it
+}
+
+// Save writes a backup of the store to a file, which must not be there yet unless replace is given, and reads it again to see that it is
+// whole. Until then the file has another name.
+func Save(ctx context.Context, o gateway.Options, file string, replace bool) (b Backup, err error) {
+	if _, err := os.Stat(file); err == nil && !replace {
+		return b, fmt.Errorf("%s is there already; --force replaces it", file)
+	}
+	f, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+".*") // with mode 0600
+	if err != nil {
+		return b, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.Remove(f.Name()))
+		}
+	}()
+	err = errors.Join(write(ctx, o, f), f.Sync(), f.Close())
+	if err != nil {
+		return b, err
+	}
+	if b, err = Look(f.Name()); err != nil {
+		return b, err
+	}
+	b.File = file
+	return b, os.Rename(f.Name(), file)
+}
+
+func write(ctx context.Context, o gateway.Options, w io.Writer) error {
+	client, err := gateway.Dial(ctx, o.Config.Provider.Files)
+	if err == nil {
+		return errors.Join(client.Backup(ctx, w), client.Close())
+	}
+	if !errors.Is(err, gateway.ErrNotRunning) {
+		return err
+	}
+	options, err := o.StoreOptions()
+	if err != nil {
+		return err
+	}
+	return store.Backup(ctx, options, w)
+}
+
+// Look reads a backup to its end and returns what it says of itself. It fails where it is not whole.
+func Look(file string) (Backup, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return Backup{}, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return Backup{}, err
+	}
+	h, err := backup.Check(f)
+	if err != nil {
+		return Backup{}, fmt.Errorf("%s: %w", file, err)
+	}
+	return Backup{file, info.Size(), time.UnixMilli(h.Made), h.Domain, h.Masters}, nil
+}
+
+// Restore makes the store hold what a backup holds; see store.Restore. The gateway must not run.
+func Restore(ctx context.Context, o gateway.Options, file string, force bool) (Backup, error) {
+	b, err := Look(file)
+	if err != nil {
+		return b, err
+	}
+	options, err := o.StoreOptions()
+	if err != nil {
+		return b, err
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return b, err
+	}
+	defer f.Close()
+	_, err = store.Restore(ctx, options, f, force)
+	return b, err
+}
