@@ -80,7 +80,7 @@ func (m *Members) byThemself(ctx context.Context, s *shared, r *Request) (job, e
 	user, err := uri.ParseUser(r.Subject)
 	ours := err == nil && user.Provider() == m.Provider
 	if ours && m.needsLeaf(s, r, user) {
-		_, client, err := m.credential(user)
+		_, client, err := m.keys.Credential(user)
 		if err != nil {
 			return nil, err
 		}
@@ -197,7 +197,7 @@ func (m *Members) add(ctx context.Context, p *plan, s *shared, r *Request) error
 		}
 	case !m.needsLeaf(s, r, user):
 	case user.Provider() == m.Provider:
-		secrets, err := m.newKeyPackage(ctx, user, s.group.CipherSuite(), 0)
+		secrets, err := m.keys.New(ctx, user, s.group.CipherSuite(), 0)
 		if err != nil {
 			return err
 		}

@@ -116,7 +116,7 @@ func (m *Members) enterers(s *shared) []uri.User {
 // enter is the job of making an external commit of one of our people.
 func (m *Members) enter(id uri.Room, suite mls.CipherSuite, who uri.User) job {
 	return func(ctx context.Context) error {
-		leaf, err := m.leafOf(ctx, who, suite, 0)
+		leaf, err := m.keys.Leaf(ctx, who, suite, 0)
 		if err != nil {
 			return err
 		}
@@ -204,7 +204,7 @@ func (m *Members) stageEntry(ctx context.Context, s *shared, who uri.User, leaf 
 	if err != nil {
 		return m.unenterable(ctx, s, who, err)
 	}
-	_, client, err := m.credential(who)
+	_, client, err := m.keys.Credential(who)
 	if err != nil {
 		return err
 	}
@@ -356,7 +356,7 @@ func (m *Members) examine(s *shared) job {
 	id, suite := s.id, s.group.CipherSuite()
 	who := m.enterers(s)[0]
 	return func(ctx context.Context) error {
-		leaf, err := m.leafOf(ctx, who, suite, 0)
+		leaf, err := m.keys.Leaf(ctx, who, suite, 0)
 		if err != nil {
 			return err
 		}

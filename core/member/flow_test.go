@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"mimigate/core/content"
 	"mimigate/core/member"
@@ -382,6 +383,8 @@ func TestLostRoom(t *testing.T) {
 // What is wished for already costs nothing, and the last wish counts.
 func TestWishes(t *testing.T) {
 	a := newSide(t, "a.example")
+	a.batch = time.Second
+	a.reopen()
 	ctx := t.Context()
 	id := a.room("club")
 	alice := a.user("alice")

@@ -18,7 +18,7 @@ func (m *Members) join(ctx context.Context, s *shared, f *mimi.FanoutMessage) (*
 	for _, secret := range f.Message.Welcome.Secrets {
 		refs = append(refs, secret.NewMember)
 	}
-	own, err := m.secretsOf(ctx, refs)
+	own, err := m.keys.Secrets(ctx, refs)
 	if err != nil {
 		return s, err
 	}
@@ -34,7 +34,7 @@ func (m *Members) join(ctx context.Context, s *shared, f *mimi.FanoutMessage) (*
 		m.Log.Warn("a Welcome cannot be used", "room", s.id, "error", err)
 		return s, nil
 	}
-	if err := m.usedUp(ctx, own); err != nil {
+	if err := m.keys.Used(ctx, own); err != nil {
 		return s, err
 	}
 	return m.begin(ctx, s, g, f.Timestamp)
@@ -51,7 +51,7 @@ func (m *Members) CreateRoom(ctx context.Context, id uri.Room, name, subject str
 		if err != nil {
 			return err
 		}
-		creator, err := m.newKeyPackage(ctx, m.gateway, m.Suite, 0)
+		creator, err := m.keys.New(ctx, m.gateway, m.Suite, 0)
 		if err != nil {
 			return err
 		}

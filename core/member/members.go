@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"mimigate/core/content"
+	"mimigate/core/member/keys"
 	"mimigate/core/mimi"
 	"mimigate/core/mls"
 	"mimigate/core/policy"
@@ -23,7 +24,7 @@ var (
 	// ErrNotParticipant: the sender is not in the room, and was not asked to be.
 	ErrNotParticipant = errors.New("member: the sender is not in the room")
 	// ErrUser: the address cannot be one of our people's: it is another provider's, or not of one segment.
-	ErrUser = errors.New("member: not one of our people")
+	ErrUser = keys.ErrUser
 )
 
 // Peers finds the hubs of rooms.
@@ -42,29 +43,15 @@ type Founder interface {
 	Create(ctx context.Context, room uri.Room, info *mls.GroupInfo, tree []byte) error
 }
 
-// Consent says whether one of our people lets somebody bring them into a room, as the answer to a request for key packages has it: by
-// mimi.UserSuccess, or else by why not.
-type Consent interface {
-	Consents(ctx context.Context, target, requester uri.User, room uri.Room) (mimi.UserCode, error)
-}
-
-// Credentials vouches for the clients of our people.
-type Credentials interface {
-	// Credential returns the credential of a client with a signature key, and what its leaf discloses (form.Disclosure); ctx may carry a unit.
-	Credential(ctx context.Context, user uri.User, client uri.Client, publicKey []byte) (c mls.Credential, disclosure []byte, err error)
-	// Fresh fails for a credential that has run out, with which nobody is to be brought in.
-	Fresh(c *mls.Credential) error
-}
-
 // Config is what Members need.
 type Config struct {
 	Provider uri.Provider
 	Store    Store
 	Peers    Peers
 	Founder  Founder
-	Consent  Consent // nil: nobody consents
+	Consent  keys.Consent // nil: nobody consents
 	// Credentials: nil: our people have Basic credentials, which nobody vouches for.
-	Credentials Credentials
+	Credentials keys.Credentials
 	MLS         *mls.Config     // its Components are room.Components
 	Suite       mls.CipherSuite // of the rooms we make; 0: 0x0001
 	// Batch is how long a change of participants waits for others to go with it (design §7), unless a message waits for it.
@@ -74,8 +61,8 @@ type Config struct {
 	// Echo is how long a hub may take to send back what it has accepted of ours; 0: a minute. Where others' messages come first,
 	// it is clear before that it never will.
 	Echo time.Duration
-	Now      func() time.Time
-	Log      *slog.Logger
+	Now  func() time.Time
+	Log  *slog.Logger
 }
 
 // Members are the MLS clients of this provider's people. Their methods may be called from several goroutines.
@@ -83,6 +70,7 @@ type Members struct {
 	Config
 	gateway uri.User // our participant that looks after the others (design §7)
 	sink    Sink
+	keys    *keys.Keys
 	queues  *mimi.Queues[uri.Room]
 	watch   *mimi.Queues[uri.Room] // what should have happened by now
 
@@ -91,6 +79,11 @@ type Members struct {
 }
 
 var _ mimi.KeyMaterial = (*Members)(nil)
+
+// KeyMaterial implements [mimi.KeyMaterial] for our own people.
+func (m *Members) KeyMaterial(ctx context.Context, from uri.Provider, target uri.User, r *mimi.KeyMaterialRequest) (*mimi.KeyMaterialResponse, error) {
+	return m.keys.KeyMaterial(ctx, from, target, r)
+}
 
 // New returns the members of a provider. They need Start before anything is sent or opened.
 func New(cfg Config) (*Members, error) {
@@ -107,6 +100,7 @@ func New(cfg Config) (*Members, error) {
 		return nil, fmt.Errorf("member: %w", err)
 	}
 	m := &Members{Config: cfg, gateway: gateway, rooms: make(map[uri.Room]*shared)}
+	m.keys = &keys.Keys{Provider: cfg.Provider, Store: cfg.Store, Consent: cfg.Consent, Credentials: cfg.Credentials, MLS: cfg.MLS, Now: cfg.Now}
 	if m.Patience == 0 {
 		m.Patience = 10 * time.Second
 	}

@@ -290,7 +290,7 @@ func (m *Members) merge(ctx context.Context, s *shared, commit *mls.Step, own []
 	if err := m.setEntry(ctx, s, nil); err != nil {
 		return err
 	}
-	if err := m.usedUp(ctx, own); err != nil {
+	if err := m.keys.Used(ctx, own); err != nil {
 		return err
 	}
 	next, err := m.remember(s.id, s.group)

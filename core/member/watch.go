@@ -23,7 +23,7 @@ type acceptance struct {
 }
 
 // soon is when a change of a room is due: a little different for each gateway, so that they do not always race for the same epoch.
-func (m *Members) soon() time.Duration { return m.Batch/2 + rand.N(m.Batch/2+1) }
+func (m *Members) soon() time.Duration { return m.Batch + rand.N(m.Batch/2+1) }
 
 // accepted remembers that the hub has accepted something of ours. A hub that is known not to send it back (design §4) is not waited for.
 func (m *Members) accepted(ctx context.Context, s *shared, event mimi.FanoutMessage) error {
