@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	waBinary "go.mau.fi/whatsmeow/binary"
+
 	"mimigate/bridges/whatsapp/waserver"
 	"mimigate/core/adapter"
 	"mimigate/core/adapter/adaptertest"
@@ -65,15 +67,18 @@ func TestDisconnectsIn(t *testing.T) {
 	}
 }
 
+// taken matches the server's acknowledgements of our messages.
+func taken(n *waBinary.Node) bool { return n.Tag == "ack" && n.Attrs["class"] == "message" }
+
 // TestDisconnectsOut: the connection breaks at every step of sending; sent as the gateway does, everything is shown once and in order.
 func TestDisconnectsOut(t *testing.T) {
 	number := "491519999000"
 	for what, rule := range map[string]waserver.Rule{
 		"before a message":          {Way: waserver.FromClient, Match: waserver.Message, Skip: 1, Times: 2, Do: waserver.Cut},
 		"after a message":           {Way: waserver.FromClient, Match: waserver.Message, Skip: 1, Times: 2, Do: waserver.CutAfter},
-		"before an acknowledgement": {Way: waserver.ToClient, Match: waserver.Ack, Skip: 1, Times: 2, Do: waserver.Cut},
-		"after an acknowledgement":  {Way: waserver.ToClient, Match: waserver.Ack, Skip: 1, Times: 2, Do: waserver.CutAfter},
-		"before an answer":          {Way: waserver.ToClient, Match: waserver.Request("w:g2"), Times: 2, Do: waserver.Cut},
+		"before an acknowledgement": {Way: waserver.ToClient, Match: taken, Skip: 1, Times: 2, Do: waserver.Cut},
+		"after an acknowledgement":  {Way: waserver.ToClient, Match: taken, Skip: 1, Times: 2, Do: waserver.CutAfter},
+		"asking for devices":        {Way: waserver.FromClient, Match: waserver.Request("usync"), Times: 2, Do: waserver.Cut},
 		"asking for keys":           {Way: waserver.FromClient, Match: waserver.Request("encrypt"), Times: 2, Do: waserver.Cut},
 		"refused for a moment":      {Way: waserver.FromClient, Match: waserver.Message, Skip: 1, Times: 2, Do: waserver.Reject, Code: 503},
 	} {
@@ -82,6 +87,11 @@ func TestDisconnectsOut(t *testing.T) {
 			l, r, ann, c := personal(t)
 			rule.Number = number
 			defer l.Script(rule)()
+			defer func() {
+				if broken := len(r.errs) > 0; broken == (rule.Do == waserver.Reject) {
+					t.Errorf("the connection broke %d times", len(r.errs))
+				}
+			}()
 			var want []string
 			for i := range 6 {
 				want = append(want, fmt.Sprintf("out %d", i))
@@ -126,6 +136,31 @@ func (r *running) deliver(c adapter.Conversation, key, say string) {
 			return
 		}
 	}
+}
+
+// TestFullStoreGroup: the same of what happens to a group, which is no message.
+func TestFullStoreGroup(t *testing.T) {
+	l, r, ann, _ := personal(t)
+	left := 2
+	renamed := func(ev adapter.Event) bool {
+		s, ok := ev.Body.(adapter.ConversationState)
+		return ok && s.Name != nil && *s.Name == "Renamed while full" && s.Direct == nil
+	}
+	r.sink.Refuse(func(ev adapter.Event) error {
+		if renamed(ev) && left > 0 {
+			left--
+			return errors.New("the store is full")
+		}
+		return nil
+	})
+	if err := ann.phone.SetGroupName(t.Context(), ann.group, "Renamed while full"); err != nil {
+		t.Fatal(err)
+	}
+	r.hears("the new name", renamed)
+	if refused := len(r.sink.Refused()); refused != 2 {
+		t.Errorf("refused %d times", refused)
+	}
+	l.WaitQuiet(t, l.accounts[0].phone.Number())
 }
 
 // TestFullStore: what the gateway does not take is offered again, and nothing later before it.
