@@ -80,7 +80,7 @@ func fits(o Options, h archive.Header, schema int) error {
 	if h.Domain != o.Domain {
 		return fmt.Errorf("%w: the backup is of %q, and the configuration says %q", ErrDomain, h.Domain, o.Domain)
 	}
-	keys, err := newStore(o.Log).masters(o, false)
+	keys, err := o.masters(false)
 	if err != nil {
 		return fmt.Errorf("%w; the backup is sealed under master key %s", err, strings.Join(h.Masters, " and "))
 	}

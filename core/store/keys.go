@@ -20,7 +20,7 @@ type dataKey struct {
 }
 
 // masters returns the master keys of o. A file is made where that is allowed.
-func (s *Store) masters(o Options, create bool) (seal.Keys, error) {
+func (o Options) masters(create bool) (seal.Keys, error) {
 	keys := o.Keys
 	if o.KeyFile != "" {
 		if create && !seal.Exists(o.KeyFile) {
@@ -36,7 +36,7 @@ func (s *Store) masters(o Options, create bool) (seal.Keys, error) {
 			return seal.Keys{}, err
 		}
 		if others {
-			s.log.Warn("store: others may read the master key file; set its mode to 0600", "file", o.KeyFile)
+			o.logger().Warn("store: others may read the master key file; set its mode to 0600", "file", o.KeyFile)
 		}
 	}
 	if _, ok := keys.Current(); !ok {
@@ -52,7 +52,7 @@ func (s *Store) openSealer(ctx context.Context, o Options, now time.Time) error 
 	if err != nil {
 		return err
 	}
-	keys, err := s.masters(o, len(stored) == 0)
+	keys, err := o.masters(len(stored) == 0)
 	if err != nil {
 		return err
 	}

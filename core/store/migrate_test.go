@@ -13,6 +13,7 @@ import (
 	"testing/fstest"
 
 	"mimigate/core/store/database"
+	"mimigate/core/store/work"
 )
 
 //go:embed testdata/*.sql
@@ -41,7 +42,7 @@ func column(t *testing.T, d *database.Database, query string, args ...any) []str
 		t.Fatal(err)
 	}
 	var all []string
-	readErr, eachErr := readRows(rows, func(scan func(...any) error) error {
+	readErr, eachErr := work.ReadRows(rows, func(scan func(...any) error) error {
 		var text string
 		err := scan(&text)
 		all = append(all, strings.Join(strings.Fields(text), " "))

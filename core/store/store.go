@@ -31,20 +31,20 @@ import (
 
 	"mimigate/core/store/database"
 	"mimigate/core/store/seal"
+	"mimigate/core/store/work"
 )
 
 // Errors that a caller decides by.
 var (
-	// ErrClosed: the store is closing or closed; nothing of the unit was done.
-	ErrClosed = errors.New("store: closed")
 	// ErrDomain: the store belongs to another provider domain; the domain is part of every address and permanent (design §10).
 	ErrDomain = errors.New("store: belongs to another domain")
 	// ErrFenced: the room has another owner now, or this instance never claimed it.
 	ErrFenced = errors.New("store: room has another owner")
 )
 
-// Errors of the database and of its keys, see package database and package seal.
+// Errors of the work, the database and its keys: see packages work, database and seal.
 var (
+	ErrClosed      = work.ErrClosed
 	ErrLocked      = database.ErrLocked
 	ErrLost        = database.ErrLost
 	ErrNewer       = database.ErrNewer
@@ -77,31 +77,21 @@ type Options struct {
 // Store is an open store. Its methods may be called from several goroutines.
 type Store struct {
 	db     *database.Database
+	work   *work.Work
 	log    *slog.Logger
 	sealer atomic.Pointer[seal.Sealer]
-	health atomic.Pointer[error]
-
-	observe func(units int, took time.Duration) // nil: nobody
-
-	queue   chan *unit    // unbuffered: who has sent has the turn
-	closing chan struct{} // closed by Close
-	stopped chan struct{} // closed by the writer
-
-	// The rest is touched only by who has the turn, or by the writer between turns.
-	open   bool  // a transaction has begun
-	broken error // the transaction is lost: nothing in it can be committed
 }
 
 // Open opens the store at o.Location, making it if need be, and migrates it forward. It fails with ErrLocked, ErrNewer,
 // ErrDomain, ErrKey, or what the file system or the server says.
 func Open(ctx context.Context, o Options) (_ *Store, err error) {
-	s := newStore(o.Log)
-	db, err := database.Open(ctx, database.Options{Location: o.Location, Dir: o.Dir, Unsure: s.note})
+	s := &Store{log: o.logger()}
+	s.work = work.New(s.log, o.Batch)
+	db, err := database.Open(ctx, database.Options{Location: o.Location, Dir: o.Dir, Unsure: s.work.Note})
 	if err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}
 	s.db = db
-	s.observe = o.Batch
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, db.Close())
@@ -114,18 +104,18 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("store: %s: %w", db.Dir(), err)
 	}
-	go s.write()
+	s.work.Start(db)
 	if err := s.prepare(ctx, o); err != nil {
-		return nil, errors.Join(err, s.stop())
+		return nil, errors.Join(err, s.work.Stop())
 	}
 	return s, nil
 }
 
-func newStore(log *slog.Logger) *Store {
-	if log == nil {
-		log = slog.New(slog.DiscardHandler)
+func (o Options) logger() *slog.Logger {
+	if o.Log == nil {
+		return slog.New(slog.DiscardHandler)
 	}
-	return &Store{log: log, queue: make(chan *unit), closing: make(chan struct{}), stopped: make(chan struct{})}
+	return o.Log
 }
 
 // prepare settles, once the writer runs, whose store this is and what it is sealed with.
@@ -179,44 +169,37 @@ func (s *Store) setSetting(ctx context.Context, name, value string) error {
 // Dir returns the store's directory, an absolute path, below which the gateway may keep files of its own.
 func (s *Store) Dir() string { return s.db.Dir() }
 
-// Health returns what is wrong with the database: an error that wraps ErrFull, ErrReadOnly, ErrBusy, ErrUnavailable or ErrLost and says what to
-// do, or nil. All but ErrLost end by themselves, within seconds of when the reason for them does.
-func (s *Store) Health() error {
-	if err := s.health.Load(); err != nil {
-		return *err
-	}
-	return nil
-}
-
-// note keeps what a failure says about the database.
-func (s *Store) note(err error) {
-	for _, known := range []error{ErrLost, ErrFull, ErrReadOnly, ErrBusy, ErrUnavailable} {
-		if errors.Is(err, known) {
-			if s.health.Swap(&err) == nil {
-				s.log.Error("store: the database does not take what is to be stored", "error", err)
-			}
-			return
-		}
-	}
-}
-
-// well keeps that the database has taken something.
-func (s *Store) well() {
-	if s.health.Swap(nil) != nil {
-		s.log.Info("store: the database takes what is to be stored again")
-	}
-}
-
 // Close lets the units that have begun end and commit, refuses all others with ErrClosed, and closes the store. It waits until
 // everything is closed. It is called once.
 func (s *Store) Close() error {
-	return errors.Join(s.stop(), s.db.Close())
+	return errors.Join(s.work.Stop(), s.db.Close())
 }
 
-// stop ends the writer and waits for it.
-func (s *Store) stop() error {
-	close(s.closing)
-	s.db.Interrupt()
-	<-s.stopped
-	return s.db.Idle()
+// Do runs fn as one unit of work; see [work.Work.Do].
+func (s *Store) Do(ctx context.Context, fn func(context.Context) error) error {
+	return s.work.Do(ctx, fn)
+}
+
+// OnCommit calls f once ctx's unit is committed; see [work.Work.OnCommit].
+func (s *Store) OnCommit(ctx context.Context, f func()) { s.work.OnCommit(ctx, f) }
+
+// OnRollback calls f if ctx's unit is undone; see [work.Work.OnRollback].
+func (s *Store) OnRollback(ctx context.Context, f func()) { s.work.OnRollback(ctx, f) }
+
+// Health returns what is wrong with the database, nil where nothing is; see [work.Work.Health].
+func (s *Store) Health() error { return s.work.Health() }
+
+// exec runs a statement and returns how many rows it changed: in ctx's unit, or else in one of its own.
+func (s *Store) exec(ctx context.Context, query string, args ...any) (int64, error) {
+	return s.work.Exec(ctx, query, args...)
+}
+
+// query calls each for every row of a query: in ctx's unit, or else on what was committed last. each must not use the store.
+func (s *Store) query(ctx context.Context, each func(scan func(dest ...any) error) error, query string, args ...any) error {
+	return s.work.Query(ctx, each, query, args...)
+}
+
+// get reads the first row of a query into dest, and reports whether there is one.
+func (s *Store) get(ctx context.Context, dest []any, query string, args ...any) (bool, error) {
+	return s.work.Get(ctx, dest, query, args...)
 }

@@ -15,6 +15,7 @@ import (
 	"mimigate/core/adapter/adaptertest/servers"
 	"mimigate/core/mls"
 	"mimigate/core/store/database"
+	"mimigate/core/store/work"
 	"mimigate/core/uri"
 )
 
@@ -49,7 +50,7 @@ func open(t testing.TB, o Options) *Store {
 	}
 	t.Cleanup(func() {
 		select {
-		case <-s.closing: // the test has closed it
+		case <-s.work.Closing(): // the test has closed it
 		default:
 			closed(t, s)
 		}
@@ -89,7 +90,7 @@ func pragma(t *testing.T, s *Store, name string) string {
 	var v string
 	rows, err := s.db.Query("PRAGMA " + name)
 	if err == nil {
-		err, _ = readRows(rows, func(scan func(...any) error) error { return scan(&v) })
+		err, _ = work.ReadRows(rows, func(scan func(...any) error) error { return scan(&v) })
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -106,7 +107,7 @@ func TestOpen(t *testing.T) {
 		}
 	}
 	if rows, err := s.db.Read(t.Context(), "DELETE FROM setting RETURNING 1"); err == nil {
-		if err, _ := readRows(rows, nil); err == nil {
+		if err, _ := work.ReadRows(rows, nil); err == nil {
 			t.Error("a reader's connection wrote")
 		}
 	}

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"mimigate/core/store/work"
 )
 
 var errTest = errors.New("test")
@@ -153,21 +155,21 @@ func TestMisuse(t *testing.T) {
 			after = unit
 			return s.query(unit, func(scan func(...any) error) error {
 				_, err := s.exec(unit, `DELETE FROM account_state`)
-				if !errors.Is(err, errReading) {
+				if !errors.Is(err, work.ErrReading) {
 					t.Errorf("a statement among rows: %v", err)
 				}
 				return nil
 			}, `SELECT key FROM account_state`)
 		})
-		if !errors.Is(err, errReading) || value(t, ctx, s, "a") != "1" {
+		if !errors.Is(err, work.ErrReading) || value(t, ctx, s, "a") != "1" {
 			t.Error(err)
 		}
 		for _, err := range []error{put(after, s, "a", "2"), s.Do(after, func(context.Context) error { return nil })} {
-			if !errors.Is(err, errOver) {
+			if !errors.Is(err, work.ErrOver) {
 				t.Errorf("after the unit: %v", err)
 			}
 		}
-		if _, err := s.State("a").Get(after, "a"); !errors.Is(err, errOver) {
+		if _, err := s.State("a").Get(after, "a"); !errors.Is(err, work.ErrOver) {
 			t.Errorf("a read after the unit: %v", err)
 		}
 		if err := put(ctx, s, "a", "3"); err != nil {
@@ -290,7 +292,7 @@ func waiting() int {
 	n := 0
 	for g := range strings.SplitSeq(string(buf), "\n\n") {
 		head, _, _ := strings.Cut(g, "\n")
-		if strings.Contains(head, "[select") && strings.Contains(g, "store.(*Store).Do(") {
+		if strings.Contains(head, "[select") && strings.Contains(g, "work.(*Work).Do(") {
 			n++
 		}
 	}
@@ -342,7 +344,7 @@ func TestLostTransaction(t *testing.T) {
 				}
 				_ = s.Do(unit, func(part context.Context) error { // as SQLite does by itself after some errors
 					_, err := s.db.Exec("ROLLBACK")
-					return s.unit(part).fail(errors.Join(errTest, err))
+					return errors.Join(errTest, err)
 				})
 				if err := s.Do(unit, func(context.Context) error { return nil }); err == nil {
 					t.Error("a part of a lost transaction")
@@ -384,7 +386,7 @@ func TestClose(t *testing.T) {
 				t.Error(err)
 			}
 		})
-		<-s.closing
+		<-s.work.Closing()
 		if err := put(t.Context(), s, "late", "1"); !errors.Is(err, ErrClosed) {
 			t.Errorf("after Close has begun: %v", err)
 		}

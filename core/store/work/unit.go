@@ -1,4 +1,4 @@
-package store
+package work
 
 import (
 	"context"
@@ -18,13 +18,15 @@ const (
 )
 
 var (
-	errOver    = errors.New("store: the unit of work in this context has ended")
-	errReading = errors.New("store: another statement while the rows of a query are read")
+	// ErrOver: the unit has ended.
+	ErrOver = errors.New("store: the unit of work in this context has ended")
+	// ErrReading: the rows of a query are not read yet.
+	ErrReading = errors.New("store: another statement while the rows of a query are read")
 )
 
 // unit is one unit of work. But for over, only the holder of the turn touches it.
 type unit struct {
-	store      *Store
+	store      *Work
 	turn       chan struct{} // closed by the caller when its turn ends
 	done       chan error    // what became of the transaction; buffered, sent to only where kept
 	over       atomic.Bool
@@ -36,10 +38,10 @@ type unit struct {
 }
 
 // unitKey finds the unit of one store in a context: several stores live in one process.
-type unitKey struct{ store *Store }
+type unitKey struct{ store *Work }
 
-func (s *Store) unit(ctx context.Context) *unit {
-	u, _ := ctx.Value(unitKey{s}).(*unit)
+func (w *Work) unit(ctx context.Context) *unit {
+	u, _ := ctx.Value(unitKey{w}).(*unit)
 	return u
 }
 
@@ -53,19 +55,19 @@ func (s *Store) unit(ctx context.Context) *unit {
 //
 // An error of any statement fails the part that it is in, even if fn drops the error, on every database alike. fn must not use its
 // context after it has returned, nor in other goroutines at the same time. Do not call Do while holding a lock that a unit takes.
-func (s *Store) Do(ctx context.Context, fn func(context.Context) error) error {
-	if u := s.unit(ctx); u != nil {
+func (w *Work) Do(ctx context.Context, fn func(context.Context) error) error {
+	if u := w.unit(ctx); u != nil {
 		return u.part(ctx, fn)
 	}
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("store: %w", err)
 	}
-	u := &unit{store: s, turn: make(chan struct{}), done: make(chan error, 1)}
+	u := &unit{store: w, turn: make(chan struct{}), done: make(chan error, 1)}
 	select {
-	case s.queue <- u:
+	case w.queue <- u:
 	case <-ctx.Done():
 		return fmt.Errorf("store: waiting for a turn: %w", ctx.Err())
-	case <-s.closing:
+	case <-w.closing:
 		return ErrClosed
 	}
 	if err := u.run(ctx, fn); err != nil {
@@ -83,8 +85,8 @@ func (s *Store) Do(ctx context.Context, fn func(context.Context) error) error {
 // OnCommit calls f after ctx's unit has been committed, in the goroutine of the outermost Do and before that returns. If the unit, or
 // the part of it that OnCommit was called in, is undone, f is not called. Without a unit there is nothing to wait for:
 // f is called at once.
-func (s *Store) OnCommit(ctx context.Context, f func()) {
-	if u := s.unit(ctx); u != nil {
+func (w *Work) OnCommit(ctx context.Context, f func()) {
+	if u := w.unit(ctx); u != nil {
 		u.onCommit = append(u.onCommit, f)
 		return
 	}
@@ -95,8 +97,8 @@ func (s *Store) OnCommit(ctx context.Context, f func()) {
 // first, and all are called before any later unit has its turn, so that a later unit never builds on memory that
 // the disk does not hold (rule ii). f must be quick, must not use the store, and must take no lock that is held around Do.
 // Without a unit, f is never called.
-func (s *Store) OnRollback(ctx context.Context, f func()) {
-	if u := s.unit(ctx); u != nil {
+func (w *Work) OnRollback(ctx context.Context, f func()) {
+	if u := w.unit(ctx); u != nil {
 		u.onRollback = append(u.onRollback, f)
 	}
 }
@@ -159,31 +161,31 @@ func (u *unit) rollback(n int) {
 }
 
 // write is the writer: it gives turns until the store closes.
-func (s *Store) write() {
-	defer close(s.stopped)
+func (w *Work) write() {
+	defer close(w.stopped)
 	idle := time.NewTimer(idleAfter)
 	defer idle.Stop()
 	for {
 		select {
-		case u := <-s.queue:
-			s.batch(u)
+		case u := <-w.queue:
+			w.batch(u)
 			idle.Reset(idleAfter)
 		case <-idle.C:
-			if err := s.db.Idle(); err != nil {
-				s.log.Warn("store: the write-ahead log could not be emptied", "error", err)
+			if err := w.db.Idle(); err != nil {
+				w.log.Warn("store: the write-ahead log could not be emptied", "error", err)
 			}
-			if s.Health() != nil {
-				s.try()
+			if w.Health() != nil {
+				w.try()
 				idle.Reset(idleAfter)
 			}
-		case <-s.closing:
+		case <-w.closing:
 			return
 		}
 	}
 }
 
 // batch runs one transaction: the unit u, which has its turn, and those that wait after it.
-func (s *Store) batch(u *unit) {
+func (w *Work) batch(u *unit) {
 	began := time.Now()
 	var kept []*unit
 	for n := 1; u != nil; n++ {
@@ -191,13 +193,13 @@ func (s *Store) batch(u *unit) {
 		if u.kept {
 			kept = append(kept, u)
 		}
-		if u = nil; n < batchMax && s.broken == nil {
-			u = s.next()
+		if u = nil; n < batchMax && w.broken == nil {
+			u = w.next()
 		}
 	}
-	err := s.end(len(kept) > 0)
-	if s.observe != nil && err == nil && len(kept) > 0 {
-		s.observe(len(kept), time.Since(began))
+	err := w.end(len(kept) > 0)
+	if w.observe != nil && err == nil && len(kept) > 0 {
+		w.observe(len(kept), time.Since(began))
 	}
 	if err != nil {
 		for i := len(kept) - 1; i >= 0; i-- {
@@ -211,10 +213,10 @@ func (s *Store) batch(u *unit) {
 
 // next returns the next waiting unit, whose turn it then is, or nil. It lets callers run that were just told of the commit before,
 // as they often have more.
-func (s *Store) next() *unit {
+func (w *Work) next() *unit {
 	for range 2 {
 		select {
-		case u := <-s.queue:
+		case u := <-w.queue:
 			return u
 		default:
 			runtime.Gosched()
@@ -224,44 +226,44 @@ func (s *Store) next() *unit {
 }
 
 // begin opens the batch's transaction, if it is not open.
-func (s *Store) begin() error {
-	if s.open {
+func (w *Work) begin() error {
+	if w.open {
 		return nil
 	}
-	if err := s.db.Begin(); err != nil {
+	if err := w.db.Begin(); err != nil {
 		err = fmt.Errorf("store: begin: %w", err)
-		s.note(err)
+		w.Note(err)
 		return err
 	}
-	s.open = true
+	w.open = true
 	return nil
 }
 
 // end commits the batch's transaction, or rolls it back where it is lost or empty.
-func (s *Store) end(keep bool) error {
-	if !s.open {
+func (w *Work) end(keep bool) error {
+	if !w.open {
 		return nil
 	}
-	err := s.broken
-	s.open, s.broken = false, nil
+	err := w.broken
+	w.open, w.broken = false, nil
 	if err != nil || !keep {
-		s.db.Rollback()
-	} else if err = s.db.Commit(); err == nil {
-		s.well()
+		w.db.Rollback()
+	} else if err = w.db.Commit(); err == nil {
+		w.well()
 	}
 	if err != nil {
 		err = fmt.Errorf("store: not committed: %w", err)
-		s.note(err)
+		w.Note(err)
 	}
 	return err
 }
 
 // try writes a little, to see whether a database that failed is well again: who asks Health need not wait for the next unit.
-func (s *Store) try() {
-	if s.begin() != nil {
+func (w *Work) try() {
+	if w.begin() != nil {
 		return
 	}
-	_, err := s.db.Exec(`UPDATE setting SET value = value WHERE name = $1`, settingDomain)
-	s.broken = err
-	_ = s.end(true) // noted
+	_, err := w.db.Exec(`UPDATE store_owner SET holder = holder`)
+	w.broken = err
+	_ = w.end(true) // noted
 }

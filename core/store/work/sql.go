@@ -1,4 +1,4 @@
-package store
+package work
 
 import (
 	"context"
@@ -11,43 +11,43 @@ import (
 // known to both. Columns are BIGINT (also for times, in Unix milliseconds, and for truth values, 0 or 1), TEXT or BYTEA.
 // An argument that is a nil []byte is NULL.
 
-// exec runs a statement and returns how many rows it changed: in ctx's unit, or else in one of its own.
-func (s *Store) exec(ctx context.Context, query string, args ...any) (int64, error) {
-	if u := s.unit(ctx); u != nil {
+// Exec runs a statement and returns how many rows it changed: in ctx's unit, or else in one of its own.
+func (w *Work) Exec(ctx context.Context, query string, args ...any) (int64, error) {
+	if u := w.unit(ctx); u != nil {
 		return u.exec(ctx, query, args...)
 	}
 	var n int64
-	err := s.Do(ctx, func(ctx context.Context) error {
+	err := w.Do(ctx, func(ctx context.Context) error {
 		var err error
-		n, err = s.exec(ctx, query, args...)
+		n, err = w.Exec(ctx, query, args...)
 		return err
 	})
 	return n, err
 }
 
-// query calls each for every row of a query: in ctx's unit, or else on what was committed last. each must not use the store.
-func (s *Store) query(ctx context.Context, each func(scan func(dest ...any) error) error, query string, args ...any) error {
-	u := s.unit(ctx)
+// Query calls each for every row of a query: in ctx's unit, or else on what was committed last. each must not use the store.
+func (w *Work) Query(ctx context.Context, each func(scan func(dest ...any) error) error, query string, args ...any) error {
+	u := w.unit(ctx)
 	if u == nil {
-		rows, err := s.db.Read(ctx, query, args...)
+		rows, err := w.db.Read(ctx, query, args...)
 		if err != nil {
-			return s.readError(err)
+			return w.readError(err)
 		}
-		readErr, eachErr := readRows(rows, each)
+		readErr, eachErr := ReadRows(rows, each)
 		if readErr != nil {
-			return s.readError(readErr)
+			return w.readError(readErr)
 		}
 		return eachErr
 	}
 	if err := u.ready(ctx); err != nil {
 		return err
 	}
-	rows, err := s.db.Query(query, args...)
+	rows, err := w.db.Query(query, args...)
 	if err != nil {
 		return u.fail(err)
 	}
 	u.reading = true
-	readErr, eachErr := readRows(rows, each)
+	readErr, eachErr := ReadRows(rows, each)
 	u.reading = false
 	if readErr != nil {
 		return u.fail(readErr)
@@ -55,8 +55,8 @@ func (s *Store) query(ctx context.Context, each func(scan func(dest ...any) erro
 	return eachErr
 }
 
-// readRows reads rows to their end, and tells errors of the database from those of each.
-func readRows(rows *sql.Rows, each func(scan func(dest ...any) error) error) (readErr, eachErr error) {
+// ReadRows reads rows to their end, and tells errors of the database from those of each.
+func ReadRows(rows *sql.Rows, each func(scan func(dest ...any) error) error) (readErr, eachErr error) {
 	defer func() { readErr = errors.Join(readErr, rows.Close()) }()
 	for rows.Next() {
 		if err := each(rows.Scan); err != nil {
@@ -66,10 +66,10 @@ func readRows(rows *sql.Rows, each func(scan func(dest ...any) error) error) (re
 	return rows.Err(), nil
 }
 
-// get reads the first row of a query into dest, and reports whether there is one.
-func (s *Store) get(ctx context.Context, dest []any, query string, args ...any) (bool, error) {
+// Get reads the first row of a query into dest, and reports whether there is one.
+func (w *Work) Get(ctx context.Context, dest []any, query string, args ...any) (bool, error) {
 	found := false
-	err := s.query(ctx, func(scan func(dest ...any) error) error {
+	err := w.Query(ctx, func(scan func(dest ...any) error) error {
 		if found {
 			return nil
 		}
@@ -79,12 +79,12 @@ func (s *Store) get(ctx context.Context, dest []any, query string, args ...any) 
 	return found, err
 }
 
-func (s *Store) readError(err error) error {
+func (w *Work) readError(err error) error {
 	select {
-	case <-s.closing:
+	case <-w.closing:
 		return ErrClosed
 	default:
-		return fmt.Errorf("store: %w", s.db.Classify(err))
+		return fmt.Errorf("store: %w", w.db.Classify(err))
 	}
 }
 
@@ -92,13 +92,13 @@ func (s *Store) readError(err error) error {
 func (u *unit) ready(ctx context.Context) error {
 	switch {
 	case u.over.Load():
-		return errOver
+		return ErrOver
 	case u.store.broken != nil:
 		return u.store.broken // any more would run outside the lost transaction
 	case u.failed != nil:
 		return u.failed
 	case u.reading:
-		return u.fail(errReading)
+		return u.fail(ErrReading)
 	case ctx.Err() != nil:
 		return u.fail(ctx.Err())
 	}
@@ -108,7 +108,7 @@ func (u *unit) ready(ctx context.Context) error {
 // fail records an error of a statement: the unit, or the part of it, cannot be kept.
 func (u *unit) fail(err error) error {
 	u.failed = fmt.Errorf("store: %w", u.store.db.Classify(err))
-	u.store.note(u.failed)
+	u.store.Note(u.failed)
 	return u.failed
 }
 
