@@ -348,6 +348,8 @@ type remote struct {
 	mu   sync.Mutex
 	// lose says what becomes of a call: 0 nothing, 1 it is lost, 2 its answer is lost, 3 it is lost but said to have arrived.
 	lose   func(what string) int
+	late   func(call func()) // lets copies of calls come late
+	copies sync.WaitGroup
 	heard  func(mimi.Message)     // hears what is sent to the hub
 	filter func(body []byte) bool // which bodies of notify are taken, but not handed on
 }
@@ -406,6 +408,7 @@ func recode[T any, P interface {
 
 func (r *remote) Update(ctx context.Context, from uri.Provider, id uri.Room, req *mimi.UpdateRequest) (resp *mimi.UpdateRoomResponse, err error) {
 	r.hear(req.Message)
+	r.again(func() { _, _ = r.side.hub.Update(context.WithoutCancel(ctx), from, id, recode(r.side.t, req)) })
 	err = r.call("update", func() (err error) {
 		if resp, err = r.side.hub.Update(ctx, from, id, recode(r.side.t, req)); err == nil {
 			resp = recode(r.side.t, resp)
@@ -417,6 +420,7 @@ func (r *remote) Update(ctx context.Context, from uri.Provider, id uri.Room, req
 
 func (r *remote) Submit(ctx context.Context, from uri.Provider, id uri.Room, req *mimi.SubmitMessageRequest) (resp *mimi.SubmitMessageResponse, err error) {
 	r.hear(req.Message)
+	r.again(func() { _, _ = r.side.hub.Submit(context.WithoutCancel(ctx), from, id, recode(r.side.t, req)) })
 	err = r.call("submit", func() (err error) {
 		if resp, err = r.side.hub.Submit(ctx, from, id, recode(r.side.t, req)); err == nil {
 			resp = recode(r.side.t, resp)
@@ -443,6 +447,7 @@ func (r *remote) Notify(ctx context.Context, from uri.Provider, id uri.Room, bod
 	if filter != nil && filter(body) {
 		return nil
 	}
+	r.again(func() { _ = r.side.follower.Notify(context.WithoutCancel(ctx), from, id, slices.Clone(body)) })
 	return r.call("notify", func() error { return r.side.follower.Notify(ctx, from, id, slices.Clone(body)) })
 }
 
