@@ -191,7 +191,9 @@ type Peer struct {
 	URL    string       `yaml:"url" example:"https://mimi.klinik.example:8443" doc:"Where it is reached. Default: https and its domain."`
 	CA     Text         `yaml:"ca" example:"file:/etc/mimigate/peers/klinik.pem" doc:"The certificates (PEM) that its own must descend from. Default: those of the operating system."`
 	May    May          `yaml:"may" doc:"What its people may do here."`
-	At     Pos          `yaml:"-"`
+	// Credentials is what vouches for its people in rooms.
+	Credentials string `yaml:"credentials" oneof:"certificate basic" doc:"What vouches for its people in rooms: certificates of its own, or, with a provider that knows none, only the hub by which they come (basic)."`
+	At          Pos    `yaml:"-"`
 	// Problems are files that could not be read: the peer cannot be used, all others can.
 	Problems Problems `yaml:"-"`
 }
@@ -224,7 +226,7 @@ func (p *Policy) defaults() {
 
 func (r *Room) defaults()    { r.Policy = DefaultPolicy }
 func (b *Binding) defaults() { b.Direction = Both }
-func (p *Peer) defaults()    { p.May = May{Invite: "ask", Search: "deny"} }
+func (p *Peer) defaults()    { p.May, p.Credentials = May{Invite: "ask", Search: "deny"}, "certificate" }
 
 // DefaultPolicy is the id of the policy of rooms that name none. It is in Config.Policies even if it is not in the file.
 const DefaultPolicy = "default"

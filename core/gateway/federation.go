@@ -67,6 +67,17 @@ func (f *federation) may(of uri.Provider) (config.May, bool) {
 	return p.May, true
 }
 
+// vouching returns which authorities vouch for the users of a provider, and whether they may do without; see package vouch.
+func (f *federation) vouching(of uri.Provider) (roots *x509.CertPool, basic bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	p := f.known[of]
+	if p == nil {
+		return nil, false
+	}
+	return p.roots, p.Credentials == "basic"
+}
+
 // adopt makes the peers those of the configuration and those accepted by command. A peer that stays the same keeps its connections.
 // What is wrong with one keeps no other from being used.
 func (f *federation) adopt(ctx context.Context) error {

@@ -4,6 +4,7 @@ package gateway
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -19,12 +20,13 @@ import (
 	"mimigate/core/gateway/letters"
 	"mimigate/core/gateway/made"
 	"mimigate/core/gateway/metrics"
+	"mimigate/core/gateway/vouch"
 	"mimigate/core/hub"
 	"mimigate/core/identity"
 	"mimigate/core/member"
-	"mimigate/core/mimi"
 	"mimigate/core/mls"
 	"mimigate/core/provider"
+	"mimigate/core/provider/trust"
 	"mimigate/core/room"
 	"mimigate/core/router"
 	"mimigate/core/store"
@@ -132,11 +134,15 @@ func providerOf(ctx context.Context, c *config.Config, s *store.Store) (uri.Prov
 
 // wire makes the parts and tells each of those that it needs.
 func (g *Gateway) wire() error {
-	engine := &mls.Config{Suites: mls.DefaultSuites(), Components: room.Components{}, VerifyCredential: namesUser}
+	engine := &mls.Config{Suites: mls.DefaultSuites(), Components: room.Components{}}
 	g.persons = identity.New(identity.Options{Provider: g.provider, Store: g.store, Joined: joined(g.config.Load())})
+	voucher := vouch.New(vouch.Options{Provider: g.provider, Persons: g.persons, Now: time.Now,
+		Authority: func() *trust.Authority { return g.federation.authority },
+		Peer:      func(of uri.Provider) (*x509.CertPool, bool) { return g.federation.vouching(of) }})
+	voucher.Engine(engine)
 	g.peers = provider.NewPeers(g.provider)
 	members, err := member.New(member.Config{
-		Provider: g.provider, Store: g.store, Peers: g.peers, Consent: consent{g}, MLS: engine,
+		Provider: g.provider, Store: g.store, Peers: g.peers, Consent: consent{g}, Credentials: voucher, MLS: engine,
 		Suite: firstSuite(g.config.Load()), Batch: gatherChanges, Now: time.Now, Log: g.log,
 	})
 	if err != nil {
@@ -144,7 +150,7 @@ func (g *Gateway) wire() error {
 	}
 	g.members = members
 	g.hub = hub.New(hub.Config{Provider: g.provider, Store: g.store, Peers: g.peers, KeyPeers: g.peers, KeyMaterial: members,
-		MLS: engine, Now: time.Now, Log: g.log})
+		Evidence: vouch.Evidence, Assets: hub.PublicTransport(), MLS: engine, Now: time.Now, Log: g.log})
 	members.Founder = g.hub // each needs the other
 	g.follower = follower.New(follower.Config{Store: g.store, Opener: members, Now: time.Now, Log: g.log})
 	g.peers.Add(g.provider, g.endpoints())
@@ -156,13 +162,7 @@ func (g *Gateway) wire() error {
 }
 
 func (g *Gateway) endpoints() provider.Endpoints {
-	return provider.Endpoints{Hub: g.metrics.Hub(g.hub, g.store), Follower: g.follower, KeyMaterial: g.hub}
-}
-
-// namesUser refuses credentials that name no user of MIMI.
-func namesUser(c *mls.Credential, _ []byte) error {
-	_, _, err := mimi.Identify(c)
-	return err
+	return provider.Endpoints{Hub: g.metrics.Hub(g.hub, g.store), Follower: g.follower, KeyMaterial: g.hub, Abuse: g.hub, Assets: g.hub}
 }
 
 // Run runs the gateway until ctx ends. It returns when nothing of it runs any more and the store is closed: with nil, or with why it could
