@@ -154,7 +154,7 @@ func (a *Adapter) connect(ctx context.Context, sink adapter.Sink) error {
 	if d.store.ID == nil {
 		return a.loggedOut("it is not linked to a phone")
 	}
-	s := &session{a: a, cli: d.client(), sink: sink}
+	s := &session{a: a, cli: d.client(), ratchets: d.ratchets, sink: sink, sending: make(chan struct{}, 1)}
 	return s.run(ctx)
 }
 

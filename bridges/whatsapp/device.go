@@ -32,6 +32,7 @@ type device struct {
 	log       logger
 	container *sqlstore.Container
 	store     *wastore.Device // its ID is nil while the account is not linked
+	ratchets  *ratchets
 }
 
 func openDevice(ctx context.Context, account adapter.Account, lab Lab) (*device, error) {
@@ -42,7 +43,7 @@ func openDevice(ctx context.Context, account adapter.Account, lab Lab) (*device,
 	if lab.Hasty {
 		options = "?_foreign_keys=on&_journal_mode=WAL&_synchronous=OFF&_busy_timeout=10000&_txlock=immediate"
 	}
-	d := &device{lab: lab, log: logger{account.Log}}
+	d := &device{lab: lab, log: logger{account.Log}, ratchets: newRatchets()}
 	var err error
 	if d.container, err = sqlstore.New(ctx, "sqlite3", "file:"+filepath.Join(account.Dir, deviceFile)+options, d.log); err != nil {
 		return nil, fmt.Errorf("device store: %w", redacted(err))
@@ -51,6 +52,7 @@ func openDevice(ctx context.Context, account adapter.Account, lab Lab) (*device,
 		d.close()
 		return nil, fmt.Errorf("device store: %w", redacted(err))
 	}
+	d.ratchets.guard(d.store)
 	return d, nil
 }
 

@@ -95,7 +95,18 @@ func (s *session) send(ctx context.Context, chat types.JID, step wire.Step) (tim
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(s.ctx, cancel)()
-	resp, err := s.cli.SendMessage(ctx, chat, step.Message, whatsmeow.SendRequestExtra{ID: id})
+	select { // the library sends one message after the other too
+	case s.sending <- struct{}{}:
+		defer func() { <-s.sending }()
+	case <-ctx.Done():
+		return time.Time{}, adapter.NotDelivered(ctx.Err())
+	}
+	free, err := s.ratchets.take(ctx)
+	if err != nil {
+		return time.Time{}, adapter.NotDelivered(err)
+	}
+	defer free()
+	resp, err := s.cli.SendMessage(context.WithValue(ctx, encryptedKey{}, free), chat, step.Message, whatsmeow.SendRequestExtra{ID: id})
 	if err != nil {
 		return time.Time{}, fmt.Errorf("WhatsApp: %w", sendFailure(err))
 	}

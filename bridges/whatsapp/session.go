@@ -28,6 +28,9 @@ type session struct {
 	cli  *whatsmeow.Client
 	sink adapter.Sink
 
+	ratchets *ratchets
+	sending  chan struct{} // holds one while a message is sent
+
 	ctx    context.Context
 	end    context.CancelCauseFunc // ends the session, with the reason
 	usable chan struct{}           // closed once messages can be sent
