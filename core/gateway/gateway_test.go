@@ -46,6 +46,7 @@ func writeFile(t *testing.T, dir, name, text string) string {
 type running struct {
 	*gateway.Gateway
 	t    *testing.T
+	dir  string // of its files, where a test asks it as commands do
 	stop context.CancelFunc
 	done chan error
 }
@@ -112,7 +113,8 @@ func testLog(t *testing.T) *slog.Logger {
 	if testing.Verbose() {
 		level = slog.LevelInfo
 	}
-	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: level}))
+	return slog.New(slog.NewMultiHandler(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: level}),
+		slog.NewTextHandler(logged, &slog.HandlerOptions{Level: slog.LevelDebug})))
 }
 
 // eventually waits until done returns nil.
@@ -156,6 +158,13 @@ func (n networks) join(t *testing.T, network, name string) *bridges.ChatClient {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { // whatever the test was about: nothing that was said is in a log
+		for _, m := range n[network].Messages("room") {
+			if len(m.Text) >= minSecret {
+				logged.lacks(t, m.Text)
+			}
+		}
+	})
 	return c
 }
 

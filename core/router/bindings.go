@@ -224,8 +224,9 @@ func (r *Router) openOnce(ctx context.Context, b Binding) error {
 			r.tell = p
 		}
 		r.mu.Unlock()
+		err := r.Store.MovePlace(ctx, record.Provisional(account.Network, b.Chat), p)
 		r.wake(p)
-		return nil
+		return err
 	}
 	var known bool
 	err := r.Store.Do(ctx, func(ctx context.Context) (err error) {

@@ -11,6 +11,7 @@ import (
 	"mimigate/core/adapter"
 	"mimigate/core/content"
 	"mimigate/core/router/phrase"
+	"mimigate/core/router/record"
 	"mimigate/core/uri"
 )
 
@@ -121,16 +122,19 @@ func (r *Router) say(p phrase.Phrase, args ...any) string {
 	return phrase.Say(r.Language, p, args...)
 }
 
-// tellAdmins says something in the admins' chat, if there is one.
+// tellAdmins says something in the admins' chat, if there is one; it waits there until the chat is open.
 func (r *Router) tellAdmins(ctx context.Context, text string) error {
 	r.mu.Lock()
-	to, account := r.tell, r.Tell.Account
+	to, tell := r.tell, r.Tell
 	r.mu.Unlock()
+	if account, ok := r.Accounts.Account(tell.Account); ok && to.Conversation == "" {
+		to = record.Provisional(account.Network, tell)
+	}
 	if to.Conversation == "" {
 		r.Log.WarnContext(ctx, "nobody to tell", "text", text)
 		return nil
 	}
-	return r.notice(ctx, to, account, uri.Room{}, content.Text(text))
+	return r.notice(ctx, to, tell.Account, uri.Room{}, content.Text(text))
 }
 
 // level is how loud the log says that an account is in a state.
