@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -75,6 +76,14 @@ func childMain(what string) {
 		fmt.Println("ready")
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		select {}
+	}
+	if step, ok := strings.CutPrefix(what, "rotate "); ok {
+		n, err := strconv.Atoi(step)
+		if err != nil {
+			panic(err)
+		}
+		rotateUntil(s, n)
+		return
 	}
 	for worker := range 8 {
 		go func() {

@@ -80,12 +80,14 @@ type Store struct {
 	work   *work.Work
 	log    *slog.Logger
 	sealer atomic.Pointer[seal.Sealer]
+
+	options Options // where the keys come from
 }
 
 // Open opens the store at o.Location, making it if need be, and migrates it forward. It fails with ErrLocked, ErrNewer,
 // ErrDomain, ErrKey, or what the file system or the server says.
 func Open(ctx context.Context, o Options) (_ *Store, err error) {
-	s := &Store{log: o.logger()}
+	s := &Store{log: o.logger(), options: o}
 	s.work = work.New(s.log, o.Batch)
 	db, err := database.Open(ctx, database.Options{Location: o.Location, Dir: o.Dir, Unsure: s.work.Note})
 	if err != nil {

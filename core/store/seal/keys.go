@@ -108,6 +108,30 @@ func (k Keys) Fresh() (Keys, error) {
 // Only returns the current key without those of the past.
 func (k Keys) Only() Keys { return Keys{k.list[:1:1]} }
 
+// Past returns the keys without the current one.
+func (k Keys) Past() Keys { return Keys{k.list[min(1, len(k.list)):]} }
+
+// Append adds keys to a file of keys, which is made if need be: those that are not in it yet.
+func (k Keys) Append(path string) error {
+	if len(k.list) == 0 {
+		return nil
+	}
+	var all Keys
+	if Exists(path) {
+		had, _, err := ReadFile(path)
+		if err != nil {
+			return err
+		}
+		all = had
+	}
+	for _, m := range k.list {
+		if _, had := all.ByID(m.ID); !had {
+			all.list = append(all.list, m)
+		}
+	}
+	return all.WriteFile(path)
+}
+
 // Seal seals a data key with the place that it belongs to.
 func (m Master) Seal(dataKey, place []byte) []byte { return m.aead.Seal(nil, nil, dataKey, place) }
 
