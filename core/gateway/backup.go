@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 
 	"mimigate/core/store"
 )
@@ -16,7 +17,7 @@ const failedTrailer = "Mimigate-Failed"
 // StoreOptions returns how the store of a configuration is opened.
 func (o Options) StoreOptions() (store.Options, error) {
 	c := o.Config.Provider
-	options := store.Options{Location: c.Store, Dir: c.Files, Domain: c.Domain.Domain(), KeyFile: c.MasterKey.File, Log: o.log()}
+	options := store.Options{Location: c.Store, Dir: c.Files, Domain: c.Domain.Domain(), KeyFile: c.MasterKey.File, Log: o.log(), Batch: o.batch}
 	if c.MasterKey.Keys != "" {
 		keys, err := store.ParseKeys(c.MasterKey.Keys.Reveal())
 		if err != nil {
@@ -35,6 +36,18 @@ func (g *Gateway) serveBackup(w http.ResponseWriter, r *http.Request) {
 		g.log.Error("the backup failed", "error", err)
 		w.Header().Set(failedTrailer, err.Error())
 	}
+}
+
+// rotateKeys is the request to replace the store's keys; see store.Store.Rotate. It returns how many values were sealed anew.
+func (g *Gateway) rotateKeys(ctx context.Context, _ url.Values) (any, error) {
+	values := 0
+	err := g.store.Rotate(ctx, func(n int) error { values = n; return ctx.Err() })
+	return values, err
+}
+
+// RotateKeys replaces the keys of the gateway's store, and returns how many values were sealed anew; see store.Store.Rotate.
+func (c *Client) RotateKeys(ctx context.Context) (values int, err error) {
+	return values, c.ask(ctx, http.MethodPost, "/keys", nil, &values)
 }
 
 // Backup writes a backup of the gateway's store to w; see store.Store.Backup.

@@ -90,6 +90,7 @@ func (g *Gateway) handler() http.Handler {
 			return g.letters.Drop(ctx, q.Get("id"), q.Get("account"))
 		},
 		"GET /trace":   func(ctx context.Context, q url.Values) (any, error) { return g.letters.Trace(ctx, q.Get("message")) },
+		"POST /keys":   g.rotateKeys,
 		"POST /reload": func(ctx context.Context, _ url.Values) (any, error) { return g.Reload(ctx) },
 		"GET /export":  func(ctx context.Context, _ url.Values) (any, error) { return g.Export(ctx) },
 		"GET /room":    func(ctx context.Context, q url.Values) (any, error) { return g.Room(ctx, q.Get("room")) },

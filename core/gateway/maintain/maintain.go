@@ -102,3 +102,30 @@ func Restore(ctx context.Context, o gateway.Options, file string, force bool) (B
 	_, err = store.Restore(ctx, options, f, force)
 	return b, err
 }
+
+// RotateKeys replaces the keys of the store, and returns how many values were sealed anew; see store.Store.Rotate. told is called after
+// each step where the gateway does not run.
+func RotateKeys(ctx context.Context, o gateway.Options, told func(values int)) (values int, err error) {
+	client, err := gateway.Dial(ctx, o.Config.Provider.Files)
+	if err == nil {
+		values, err = client.RotateKeys(ctx)
+		return values, errors.Join(err, client.Close())
+	}
+	if !errors.Is(err, gateway.ErrNotRunning) {
+		return 0, err
+	}
+	options, err := o.StoreOptions()
+	if err != nil {
+		return 0, err
+	}
+	s, err := store.Open(ctx, options)
+	if err != nil {
+		return 0, err
+	}
+	err = s.Rotate(ctx, func(n int) error {
+		values = n
+		told(n)
+		return ctx.Err()
+	})
+	return values, errors.Join(err, s.Close())
+}

@@ -1,0 +1,51 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+
+	"github.com/spf13/cobra"
+
+	"mimigate/core/config"
+	"mimigate/core/gateway/maintain"
+)
+
+func keysCommand(p *program) *cobra.Command {
+	c := &cobra.Command{Use: "keys", Short: "Look after the keys that the store's private columns are sealed with"}
+	c.AddCommand(keysRotateCommand(p))
+	return c
+}
+
+func keysRotateCommand(p *program) *cobra.Command {
+	return &cobra.Command{
+		Use: "rotate", Short: "Replace the store's keys, while the gateway runs or not",
+		Long: "Make a new master key at the head of the key file, and seal everything in the store anew under new keys. Where the master key\n" +
+			"comes from the environment or from systemd, put a new one before it first, a line of its own (openssl rand -base64 32), and\n" +
+			"start the gateway again. If it is interrupted, everything works, and the same command goes on where it was.\n\n" +
+			"Backups of before need the old key: it is moved to a file beside the key file whose name ends in .old.",
+		Args: arguments(cobra.NoArgs),
+		RunE: func(c *cobra.Command, _ []string) error {
+			cfg, err := p.load()
+			if err != nil {
+				return err
+			}
+			n, err := maintain.RotateKeys(c.Context(), p.gateway(cfg, logger(c.ErrOrStderr(), slog.LevelWarn)), func(n int) {
+				fmt.Fprintf(c.ErrOrStderr(), "\r%d values", n)
+			})
+			fmt.Fprintln(c.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(c.OutOrStdout(), "the keys are new; %d values were sealed anew\n%s\n", n, afterRotation(cfg.Provider.MasterKey))
+			return err
+		},
+	}
+}
+
+// afterRotation says what is left to do.
+func afterRotation(key config.KeyRef) string {
+	if key.File == "" {
+		return "all lines but the first of the master keys may go; keep them as long as backups of before"
+	}
+	return fmt.Sprintf("keep a copy of %s elsewhere; keep %s.old as long as backups of before, and then delete it", key.File, key.File)
+}
