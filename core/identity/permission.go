@@ -84,13 +84,13 @@ func (p *Permissions) Cancel(ctx context.Context, s Scope) (bool, error) {
 	return true, p.Store.DropPermission(ctx, s)
 }
 
-// Grant records that the target has agreed; it answers the questions that it covers.
-func (p *Permissions) Grant(ctx context.Context, s Scope) error { return p.answer(ctx, s, Granted) }
-
-// Revoke records that the target has refused, or agrees no more. For any room it also ends what was granted for each.
-func (p *Permissions) Revoke(ctx context.Context, s Scope) error { return p.answer(ctx, s, Revoked) }
-
-func (p *Permissions) answer(ctx context.Context, s Scope, state PermissionState) error {
+// Answer records that the target has agreed, or has refused or agrees no more. For any room it also answers the questions for each, and
+// ends what was granted for each.
+func (p *Permissions) Answer(ctx context.Context, s Scope, granted bool) error {
+	state := Revoked
+	if granted {
+		state = Granted
+	}
 	all, err := p.Store.PermissionsBetween(ctx, s.Requester, s.Target)
 	if err != nil {
 		return err

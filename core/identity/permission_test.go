@@ -75,7 +75,7 @@ func TestPermissions(t *testing.T) {
 	if list, err := p.Waiting(t.Context(), ann); err != nil || len(list) != 2 || list[0].Scope != club || list[1].Scope != attic {
 		t.Errorf("%v, %v", list, err)
 	}
-	done(p.Grant(t.Context(), club))
+	done(p.Answer(t.Context(), club, true))
 	judged("for this room", club, identity.Agreed)
 	judged("for another", attic, identity.AgreedElsewhere)
 	judged("for none in particular", anywhere, identity.AgreedElsewhere)
@@ -84,20 +84,20 @@ func TestPermissions(t *testing.T) {
 		t.Errorf("an answer is cancelled: %v, %v", ok, err)
 	}
 	asked("what was answered", club, false)
-	done(p.Revoke(t.Context(), club))
+	done(p.Answer(t.Context(), club, false))
 	judged("taken back", club, identity.Refused)
-	done(p.Grant(t.Context(), anywhere)) // answers the question about the attic too
+	done(p.Answer(t.Context(), anywhere, true)) // answers the question about the attic too
 	judged("for any", attic, identity.Agreed)
 	judged("but not for that one", club, identity.Refused)
 	if list, err := p.Waiting(t.Context(), ann); err != nil || len(list) != 0 {
 		t.Errorf("%v, %v", list, err)
 	}
-	done(p.Grant(t.Context(), attic))
-	done(p.Revoke(t.Context(), anywhere)) // ends all
+	done(p.Answer(t.Context(), attic, true))
+	done(p.Answer(t.Context(), anywhere, false)) // ends all
 	judged("nowhere", attic, identity.Refused)
 	judged("nowhere at all", anywhere, identity.Refused)
 	asked("of somebody who wants none of it", attic, false)
-	done(p.Grant(t.Context(), club))
+	done(p.Answer(t.Context(), club, true))
 	judged("again", club, identity.Agreed)
 
 	for i := range 150 { // a stranger asks without end

@@ -5,11 +5,15 @@ import (
 	"errors"
 	"time"
 
+	"mimigate/core/follower/people"
 	"mimigate/core/identity"
 	"mimigate/core/uri"
 )
 
-var _ identity.PermissionStore = (*Store)(nil)
+var (
+	_ identity.PermissionStore = (*Store)(nil)
+	_ people.Store             = (*Store)(nil)
+)
 
 // address is a room's address in a column, where the zero room is empty.
 func address(room uri.Room) string {
@@ -63,5 +67,39 @@ func (s *Store) permissions(ctx context.Context, where string, args ...any) ([]i
 		list = append(list, p)
 		return errors.Join(err1, err2, err3)
 	}, `SELECT requester, target, room, state, made FROM consent WHERE `+where+` ORDER BY made, requester, room`, args...)
+	return list, err
+}
+
+// PutConsentEntry implements people.Outbox.
+func (s *Store) PutConsentEntry(ctx context.Context, to uri.Provider, entry []byte) error {
+	_, err := s.exec(ctx, `INSERT INTO consent_outbox (provider, number, entry)
+		VALUES ($1, (SELECT COALESCE(MAX(number), 0) + 1 FROM consent_outbox WHERE provider = $1), $2)`, to.String(), entry)
+	return err
+}
+
+// NextConsentEntry implements people.Outbox.
+func (s *Store) NextConsentEntry(ctx context.Context, to uri.Provider) (number int64, entry []byte, ok bool, err error) {
+	ok, err = s.get(ctx, []any{&number, &entry}, `SELECT number, entry FROM consent_outbox WHERE provider = $1 ORDER BY number LIMIT 1`, to.String())
+	return number, entry, ok, err
+}
+
+// DropConsentEntry implements people.Outbox.
+func (s *Store) DropConsentEntry(ctx context.Context, to uri.Provider, number int64) error {
+	_, err := s.exec(ctx, `DELETE FROM consent_outbox WHERE provider = $1 AND number = $2`, to.String(), number)
+	return err
+}
+
+// ConsentEntriesTo implements people.Outbox.
+func (s *Store) ConsentEntriesTo(ctx context.Context) ([]uri.Provider, error) {
+	var list []uri.Provider
+	err := s.query(ctx, func(scan func(...any) error) error {
+		var text string
+		if err := scan(&text); err != nil {
+			return err
+		}
+		p, err := uri.ParseProvider(text)
+		list = append(list, p)
+		return err
+	}, `SELECT DISTINCT provider FROM consent_outbox`)
 	return list, err
 }

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"mimigate/core/adapter"
@@ -63,6 +64,13 @@ func (s *Store) PersonByUser(ctx context.Context, user uri.User) (identity.Perso
 // PersonsByName implements identity.Store.
 func (s *Store) PersonsByName(ctx context.Context, folded string) ([]identity.Person, error) {
 	return s.persons(ctx, `SELECT `+personColumns+` FROM person WHERE folded = $1`, folded)
+}
+
+// PersonsFound implements identity.Listing.
+func (s *Store) PersonsFound(ctx context.Context, part string, consent identity.Consent, limit int) ([]identity.Person, error) {
+	escaped := strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(part)
+	return s.persons(ctx, `SELECT `+personColumns+` FROM person WHERE consent = $1 AND folded LIKE $2 ESCAPE '\' ORDER BY folded, address LIMIT $3`,
+		int64(consent), "%"+escaped+"%", limit)
 }
 
 // PutPerson implements identity.Store.

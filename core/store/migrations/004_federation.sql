@@ -38,3 +38,11 @@ CREATE TABLE consent (
 	PRIMARY KEY (requester, target, room)
 );
 CREATE INDEX consent_target ON consent (target, state);
+
+-- follower: what our people say about consent, until their providers have it.
+CREATE TABLE consent_outbox (
+	provider TEXT   NOT NULL,
+	number   BIGINT NOT NULL,
+	entry    BYTEA  NOT NULL,
+	PRIMARY KEY (provider, number)
+);

@@ -25,3 +25,4 @@ INSERT INTO hub_report (number, room, provider, reporter, accused, reason, made,
 	VALUES (1, 'mimi://chat.example.org/r/a', 'mimi://b.example', '', 'mimi://b.example/u/b', 0, 1790000000001, X'00');
 INSERT INTO consent (requester, target, room, state, made)
 	VALUES ('mimi://b.example/u/b', 'mimi://chat.example.org/u/a', '', 1, 1790000000001);
+INSERT INTO consent_outbox (provider, number, entry) VALUES ('mimi://b.example', 1, X'00');
