@@ -247,7 +247,7 @@ func (p *Phone) EnterCode(t testing.TB, code string) types.JID {
 	return j
 }
 
-// Link makes another client and links it to the phone by QR code. It is logged in, and knows the push name.
+// Link makes another client and links it to the phone by QR code. It is logged in, and has all app state.
 func (p *Phone) Link(t testing.TB) *waclient.Client {
 	t.Helper()
 	c := p.server.Client(t)
@@ -257,7 +257,9 @@ func (p *Phone) Link(t testing.TB) *waclient.Client {
 	p.Scan(t, c.WaitQR(t))
 	waclient.Wait[*events.PairSuccess](t, c, nil)
 	waclient.Wait[*events.Connected](t, c, nil)
-	waclient.Wait(t, c, func(e *events.AppStateSyncComplete) bool { return e.Name == appstate.WAPatchCriticalBlock })
+	for _, name := range appstate.AllPatchNames {
+		waclient.Wait(t, c, func(e *events.AppStateSyncComplete) bool { return e.Name == name })
+	}
 	return c
 }
 

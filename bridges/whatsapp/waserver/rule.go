@@ -55,10 +55,13 @@ type Rule struct {
 // Message matches messages.
 func Message(n *waBinary.Node) bool { return n.Tag == "message" }
 
-// Ack matches acknowledgements of messages: the server's to a client, and both kinds a client has, <ack> and the receipt
-// of delivery that stands for it.
+// Ack matches acknowledgements of messages: the server's of what a client sends, and a client's of what it gets, <ack> or
+// the receipt of delivery that stands for it; not the receipts of others that the server passes on.
 func Ack(n *waBinary.Node) bool {
-	return n.Tag == "ack" && stanza.String(n, "class") == "message" || n.Tag == "receipt" && delivery(stanza.String(n, "type"))
+	if n.Tag == "receipt" {
+		return delivery(stanza.String(n, "type")) && !stanza.JID(n, "to").IsEmpty()
+	}
+	return n.Tag == "ack" && stanza.String(n, "class") == "message"
 }
 
 // Request matches requests and answers (<iq>); xmlns "" stands for all requests.

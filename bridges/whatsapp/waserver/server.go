@@ -44,7 +44,8 @@ type Server struct {
 	addr     string
 	identity *noise.Identity
 	ctx      context.Context // ends with the server
-	running  sync.WaitGroup  // connections
+	end      context.CancelFunc
+	running  sync.WaitGroup // connections
 	media    blob.Store
 
 	mu       sync.Mutex
@@ -117,14 +118,8 @@ func Start(t testing.TB) *Server {
 	if err != nil {
 		t.Fatalf("waserver: %v", err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	s := &Server{
-		addr: listener.Addr().String(), identity: identity, ctx: ctx, changed: make(chan struct{}),
-		version: store.WAVersionContainer{2, 3000, 0},
-		users:   map[string]*account{}, refused: map[string]Failure{}, sessions: map[*session]bool{},
-		refs: map[string]*session{}, codes: map[string]*codeLink{}, groups: map[string]*group.Group{},
-		pictures: map[string]*picture{},
-	}
+	s := newServer()
+	s.identity, s.addr = identity, listener.Addr().String()
 	mux := http.NewServeMux()
 	mux.HandleFunc("/ws/chat", s.serveSocket)
 	mux.HandleFunc("GET /{$}", s.servePage)
@@ -132,10 +127,22 @@ func Start(t testing.TB) *Server {
 	s.http = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	s.running.Go(func() { _ = s.http.Serve(listener) }) // ends with ErrServerClosed
 	t.Cleanup(func() {
-		cancel()
+		s.end()
 		_ = s.http.Close()
 		s.running.Wait()
 	})
+	return s
+}
+
+// newServer is a server that nobody can reach yet.
+func newServer() *Server {
+	s := &Server{
+		changed: make(chan struct{}), version: store.WAVersionContainer{2, 3000, 0},
+		users: map[string]*account{}, refused: map[string]Failure{}, sessions: map[*session]bool{},
+		refs: map[string]*session{}, codes: map[string]*codeLink{}, groups: map[string]*group.Group{},
+		pictures: map[string]*picture{},
+	}
+	s.ctx, s.end = context.WithCancel(context.Background())
 	return s
 }
 

@@ -133,18 +133,24 @@ func (ss *session) read(ctx context.Context) (*waBinary.Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(frame) == 0 {
-		return nil, errors.New("waserver: an empty frame")
-	}
+	return decode(frame)
+}
+
+// decode reads a stanza from a frame. whatsmeow's decoder panics at some of what is none.
+func decode(frame []byte) (n *waBinary.Node, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			n, err = nil, fmt.Errorf("waserver: stanza: %v", p)
+		}
+	}()
 	plain, err := waBinary.Unpack(frame)
 	if err != nil {
 		return nil, fmt.Errorf("waserver: frame: %w", err)
 	}
-	node, err := waBinary.Unmarshal(plain)
-	if err != nil {
+	if n, err = waBinary.Unmarshal(plain); err != nil {
 		return nil, fmt.Errorf("waserver: stanza: %w", err)
 	}
-	return node, nil
+	return n, nil
 }
 
 // write is the only one to write, in order, until the connection ends.

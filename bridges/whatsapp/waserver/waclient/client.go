@@ -31,8 +31,8 @@ import (
 // Client is a whatsmeow client of a test. It keeps all its events for those who wait for them.
 type Client struct {
 	*whatsmeow.Client
-	log  *logger
-	peer sync.Mutex // one message to an own device at a time
+	log     *logger
+	sending sync.Mutex
 
 	mu      sync.Mutex
 	events  []any
@@ -44,7 +44,7 @@ type Client struct {
 func New(t testing.TB, hook func(*whatsmeow.Client), prepare func(*store.Device)) *Client {
 	t.Helper()
 	c := &Client{log: &logger{}, changed: make(chan struct{})}
-	dsn := "file:" + filepath.Join(t.TempDir(), "client.db") + "?_foreign_keys=on&_sync=0&_journal=MEMORY&_busy_timeout=10000"
+	dsn := "file:" + filepath.Join(t.TempDir(), "client.db") + "?_foreign_keys=on&_sync=0&_journal=MEMORY&_busy_timeout=10000&_txlock=immediate"
 	container := sqlstore.NewWithDB(sql.OpenDB(database(dsn)), "sqlite3", c.log)
 	if err := container.Upgrade(t.Context()); err != nil {
 		t.Fatalf("waclient: store: %v", err)

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"time"
 
+	"go.mau.fi/whatsmeow"
 	waBinary "go.mau.fi/whatsmeow/binary"
 	"go.mau.fi/whatsmeow/proto/waCommon"
 	"go.mau.fi/whatsmeow/proto/waE2E"
@@ -23,10 +24,17 @@ import (
 
 // What a phone does for the devices linked to it, which whatsmeow, made for linked devices, only receives.
 
+// SendMessage is whatsmeow's, one at a time with SendPeer: whatsmeow does not guard a session against both.
+func (c *Client) SendMessage(ctx context.Context, to types.JID, message *waE2E.Message, extra ...whatsmeow.SendRequestExtra) (whatsmeow.SendResponse, error) {
+	c.sending.Lock()
+	defer c.sending.Unlock()
+	return c.Client.SendMessage(ctx, to, message, extra...)
+}
+
 // SendPeer sends one of the person's own devices, by LID, a message that is for no chat.
 func (c *Client) SendPeer(ctx context.Context, to types.JID, message *waE2E.ProtocolMessage) error {
-	c.peer.Lock()
-	defer c.peer.Unlock()
+	c.sending.Lock()
+	defer c.sending.Unlock()
 	//lint:ignore SA1019 whatsmeow is for linked devices: only inside it is what a phone does for them
 	inside := c.DangerousInternals()
 	plain, err := proto.Marshal(&waE2E.Message{ProtocolMessage: message})
