@@ -25,7 +25,7 @@ const patience = 30 * time.Second
 // load writes a configuration to a directory and loads it.
 func load(t *testing.T, dir, text string, drivers map[string]adapter.Driver) *config.Config {
 	t.Helper()
-	file := writeFile(t, dir, "config.yaml", text)
+	file := writeFile(t, dir, "config.yaml", stores(t, dir, text))
 	c, err := config.Load(config.Options{Path: file, Drivers: drivers, Suites: gateway.Suites()})
 	if err != nil {
 		t.Fatal(err)

@@ -142,7 +142,7 @@ func (r *reloading) load() (*config.Config, error) {
 }
 
 func (r *reloading) reload(text string) (gateway.Changes, error) {
-	writeFile(r.t, r.dir, "config.yaml", text)
+	writeFile(r.t, r.dir, "config.yaml", stores(r.t, r.dir, text))
 	return r.Reload(r.t.Context())
 }
 
