@@ -162,3 +162,49 @@ func TestTypingInGroup(t *testing.T) {
 	}
 	quiet(t, s, alice.Client, linked, bob.Client)
 }
+
+// Who may add and join can be set, and who is asked for wrongly is answered so.
+func TestGroupRights(t *testing.T) {
+	s, alice, linked, bob := start(t)
+	carol := s.Phone(t, carolNumber, "Carol")
+	ctx := t.Context()
+	g := alice.NewGroup(t, "Family", bob)
+	if err := alice.SetGroupMemberAddMode(ctx, g, types.GroupMemberAddModeAdmin); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := bob.UpdateGroupParticipants(ctx, g, []types.JID{carol.JID()}, whatsmeow.ParticipantChangeAdd); !errors.Is(err, whatsmeow.ErrIQNotAuthorized) {
+		t.Errorf("only admins may add: %v", err)
+	}
+	if _, err := bob.GetGroupInviteLink(ctx, g, false); !errors.Is(err, whatsmeow.ErrGroupInviteLinkUnauthorized) {
+		t.Errorf("only admins may invite: %v", err)
+	}
+	if err := alice.SetGroupJoinApprovalMode(ctx, g, true); err != nil {
+		t.Fatal(err)
+	}
+	info, err := linked.GetGroupInfo(ctx, g)
+	if err != nil || info.MemberAddMode != types.GroupMemberAddModeAdmin || !info.IsJoinApprovalRequired {
+		t.Errorf("info %+v, %v", info, err)
+	}
+	nobody := types.NewJID("4915199999999", types.DefaultUserServer)
+	got, err := alice.UpdateGroupParticipants(ctx, g, []types.JID{nobody, bob.JID()}, whatsmeow.ParticipantChangeAdd)
+	if err != nil || len(got) != 2 || got[0].Error != 404 || got[1].Error != 409 {
+		t.Errorf("added %+v, %v", got, err)
+	}
+	if _, err := alice.GetGroupInfo(ctx, types.NewJID("1", types.GroupServer)); !errors.Is(err, whatsmeow.ErrGroupNotFound) {
+		t.Errorf("no such group: %v", err)
+	}
+	if err := alice.SetGroupName(ctx, g, strings.Repeat("x", 101)); !errors.Is(err, whatsmeow.ErrIQNotAcceptable) {
+		t.Errorf("a subject of 101 characters: %v", err)
+	}
+	if err := carol.LeaveGroup(ctx, g); !errors.Is(err, whatsmeow.ErrIQNotFound) {
+		t.Errorf("who is not in leaves: %v", err)
+	}
+	if err := alice.SetGroupTopic(ctx, g, "", "", "words"); err != nil {
+		t.Fatal(err)
+	}
+	if err := alice.SetGroupTopic(ctx, g, "", "", ""); err != nil {
+		t.Fatal(err)
+	}
+	waclient.Wait(t, linked, func(e *events.GroupInfo) bool { return e.Topic != nil && e.Topic.TopicDeleted })
+	quiet(t, s, alice.Client, linked, bob.Client)
+}

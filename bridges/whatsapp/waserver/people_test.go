@@ -7,6 +7,8 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/url"
+	"os/exec"
 	"slices"
 	"testing"
 	"time"
@@ -21,6 +23,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"mimigate/bridges/whatsapp/waserver"
+	"mimigate/bridges/whatsapp/waserver/blob"
 	"mimigate/bridges/whatsapp/waserver/waclient"
 )
 
@@ -253,4 +256,111 @@ func TestHistory(t *testing.T) {
 		t.Errorf("%v", e.Data)
 	}
 	quiet(t, s, alice.Client, linked)
+}
+
+// A status update goes to the contacts of who posts it, and to their own devices.
+func TestStatus(t *testing.T) {
+	s, alice, linked, bob := start(t)
+	if err := bob.Store.Contacts.PutContactName(t.Context(), alice.LID(), "Alice", "Alice A."); err != nil {
+		t.Fatal(err)
+	}
+	bob.Text(t, types.StatusBroadcastJID, "on the beach")
+	m := waclient.WaitText(t, linked, "on the beach")
+	if m.Info.Chat != types.StatusBroadcastJID || m.Info.Sender != bob.LID() {
+		t.Errorf("status %+v", m.Info)
+	}
+	quiet(t, s, alice.Client, linked, bob.Client)
+}
+
+// Who runs out of one-time keys is told, and gives new ones.
+func TestKeysRunOut(t *testing.T) {
+	s, _, linked, bob := start(t)
+	//lint:ignore SA1019 whatsmeow has no other way to use up keys
+	inside, bobs := linked.DangerousInternals(), bob.DangerousInternals()
+	for range 46 {
+		if len(inside.FetchPreKeysNoError(t.Context(), []types.JID{bob.LID()})) != 1 {
+			t.Fatal("no keys of Bob")
+		}
+	}
+	deadline := time.After(10 * time.Second)
+	for {
+		n, err := bobs.GetServerPreKeyCount(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n > 46 {
+			break
+		}
+		select {
+		case <-deadline:
+			t.Fatalf("the server has %d keys of Bob", n)
+		default:
+		}
+	}
+	linked.Text(t, bob.JID(), "with a new key")
+	waclient.WaitText(t, bob.Client, "with a new key")
+	quiet(t, s, linked, bob.Client)
+}
+
+func TestBusinessLinks(t *testing.T) {
+	s := waserver.Start(t)
+	bob := s.Phone(t, bobNumber, "Bob")
+	s.SetBusiness(bobNumber, "Bob's Bakery")
+	c := s.Client(t)
+	if err := c.Connect(); err != nil {
+		t.Fatal(err)
+	}
+	bob.Scan(t, c.WaitQR(t))
+	if e := waclient.Wait[*events.PairSuccess](t, c, nil); e.BusinessName != "Bob's Bakery" {
+		t.Errorf("business %q", e.BusinessName)
+	}
+	s.WaitOnline(t, bobNumber)
+}
+
+// The media hosts refuse what is not what it says it is.
+func TestMediaHosts(t *testing.T) {
+	s := waserver.Start(t)
+	post := func(path string) int {
+		r, err := s.HTTPClient().Post("https://mmg.whatsapp.net"+path, "", bytes.NewReader([]byte("body")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Body.Close()
+		return r.StatusCode
+	}
+	if code := post("/mms/image/x?auth=wrong"); code != http.StatusUnauthorized {
+		t.Errorf("a wrong auth: %d", code)
+	}
+	if code := post("/mms/image/x?auth=" + url.QueryEscape(blob.Auth)); code != http.StatusBadRequest {
+		t.Errorf("a wrong hash: %d", code)
+	}
+	alice := s.Phone(t, aliceNumber, "Alice")
+	up, err := alice.Upload(t.Context(), []byte("gone soon"), whatsmeow.MediaHistory)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := alice.DeleteMedia(t.Context(), whatsmeow.MediaHistory, up.DirectPath, up.FileEncSHA256, ""); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := alice.DownloadMediaWithOnlyPath(t.Context(), up.DirectPath); !errors.Is(err, whatsmeow.ErrMediaDownloadFailedWith410) {
+		t.Errorf("deleted media: %v", err)
+	}
+}
+
+// The product has nothing of this in it, and without WhatsApp nothing of whatsmeow nor of libsignal, which is GPL-3.0.
+func TestNotInTheProduct(t *testing.T) {
+	for tags, words := range map[string][]string{"goolm": {"waserver"}, "goolm nowhatsapp": {"whatsmeow", "libsignal", "waserver"}} {
+		out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "-tags", tags, "mimigate/cmd/mimigate").Output()
+		if err != nil {
+			t.Fatalf("go list: %v", err)
+		}
+		if !bytes.Contains(out, []byte("mimigate/core/gateway")) {
+			t.Fatal("go list lists nothing of the product")
+		}
+		for _, w := range words {
+			if bytes.Contains(out, []byte(w)) {
+				t.Errorf("%s: it has %s", tags, w)
+			}
+		}
+	}
 }

@@ -34,6 +34,7 @@ const (
 	Hold               // it is passed on when Release is called
 	Reject             // FromClient: it is answered with the error Code and not passed on
 	Spoil              // ToClient: one bit of each ciphertext in it is turned over, so that it cannot be decrypted
+	Withhold           // ToClient: in place of its ciphertexts it says that it is to be viewed once, on the phone
 )
 
 // Rule is what happens to some stanzas between the server and the linked devices of a number; phones are spared.
@@ -157,6 +158,9 @@ func (ss *session) send(n waBinary.Node) {
 		s.change()
 	case Spoil:
 		n.Content = spoiled(n.GetChildren())
+		ss.push(&n)
+	case Withhold:
+		n.Content = []waBinary.Node{{Tag: "unavailable", Attrs: waBinary.Attrs{"type": "view_once"}}}
 		ss.push(&n)
 	default:
 		ss.push(&n)

@@ -181,3 +181,65 @@ func TestResend(t *testing.T) {
 		t.Errorf("%+v", m.Info)
 	}
 }
+
+// What a client sends can be lost with its connection, before or after it is taken, held, and taken twice.
+func TestFromClient(t *testing.T) {
+	for name, c := range map[string]struct {
+		do    waserver.Do
+		taken int
+	}{"cut": {waserver.Cut, 1}, "cut after": {waserver.CutAfter, 2}, "twice": {waserver.Twice, 2}, "hold": {waserver.Hold, 1}} {
+		t.Run(name, func(t *testing.T) {
+			s, _, linked, bob := start(t)
+			linked.Text(t, bob.JID(), "first")
+			// An acknowledgement may still be on its way when the connection ends: here it never is.
+			rule := waserver.Rule{Number: aliceNumber, Way: waserver.FromClient, Match: waserver.Message, Times: 1, Do: c.do}
+			if c.do == waserver.CutAfter {
+				s.Script(waserver.Rule{Number: aliceNumber, Way: waserver.ToClient, Match: waserver.Ack, Times: 1, Do: waserver.Lose})
+			}
+			s.Script(rule)
+			done := make(chan error, 1)
+			go func() {
+				_, err := linked.SendMessage(t.Context(), bob.JID(), text(name), whatsmeow.SendRequestExtra{ID: "ID"})
+				done <- err
+			}()
+			if c.do == waserver.Hold {
+				s.WaitHeld(t, 1)
+				if n := accepted(s, "ID"); n != 0 {
+					t.Errorf("accepted %d times while held", n)
+				}
+				s.Release()
+			}
+			if err := <-done; err != nil {
+				t.Fatal(err)
+			}
+			waclient.WaitText(t, bob.Client, name)
+			if n := accepted(s, "ID"); n != c.taken {
+				t.Errorf("accepted %d times, want %d", n, c.taken)
+			}
+		})
+	}
+}
+
+// A message to be viewed once does not come to linked devices; that there is one does.
+func TestWithhold(t *testing.T) {
+	s, alice, linked, bob := start(t)
+	s.WaitQuiet(t, aliceNumber)
+	s.Script(waserver.Rule{Number: aliceNumber, Way: waserver.ToClient, Match: waserver.Message, Times: 1, Do: waserver.Withhold})
+	id := bob.Text(t, alice.JID(), "look once")
+	e := waclient.Wait(t, linked, func(e *events.UndecryptableMessage) bool { return e.Info.ID == id })
+	if !e.IsUnavailable || e.UnavailableType != events.UnavailableTypeViewOnce {
+		t.Errorf("%+v", e)
+	}
+	waclient.WaitText(t, alice.Client, "look once")
+}
+
+// What the server does not know is refused and remembered.
+func TestUnknown(t *testing.T) {
+	s, _, linked, _ := start(t)
+	if _, err := linked.GetBotListV2(t.Context()); err == nil {
+		t.Error("the server knows bots")
+	}
+	if u := s.Unknown(); len(u) != 1 || u[0] != "bot/bot" {
+		t.Errorf("unknown %v", u)
+	}
+}
