@@ -46,7 +46,7 @@ func rootCommand(p *program) *cobra.Command {
 	root.SetHelpCommand(&cobra.Command{Hidden: true, Use: "no-help-command"})
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usage(c, err) })
 	root.PersistentFlags().StringVarP(&p.config, "config", "c", "", "configuration `file` (default: $MIMIGATE_CONFIG, ./config.yaml, /etc/mimigate/config.yaml)")
-	root.AddCommand(serveCommand(p), demoCommand(), statusCommand(p), reloadCommand(p), configCommand(p), accountCommand(p), roomCommand(p), peerCommand(p), backupCommand(p), restoreCommand(p), keysCommand(p), versionCommand())
+	root.AddCommand(serveCommand(p), demoCommand(), statusCommand(p), reloadCommand(p), configCommand(p), accountCommand(p), roomCommand(p), peerCommand(p), consentCommand(p), reportsCommand(p), backupCommand(p), restoreCommand(p), keysCommand(p), versionCommand())
 	for _, c := range append(root.Commands(), root) {
 		group(c)
 	}

@@ -117,6 +117,9 @@ func (g *Gateway) handler() http.Handler {
 	for pattern, ask := range g.peeringRequests() {
 		answer(mux, pattern, ask)
 	}
+	for pattern, ask := range g.askedRequests() {
+		answer(mux, pattern, ask)
+	}
 	g.addMonitor(mux)
 	return mux
 }

@@ -17,6 +17,7 @@ import (
 	"mimigate/core/config"
 	"mimigate/core/follower"
 	"mimigate/core/gateway/account"
+	"mimigate/core/gateway/consents"
 	"mimigate/core/gateway/letters"
 	"mimigate/core/gateway/made"
 	"mimigate/core/gateway/metrics"
@@ -55,6 +56,7 @@ type Gateway struct {
 	letters  *letters.Letters
 	metrics  *metrics.Metrics
 
+	consents   *consents.Desk
 	federation *federation
 
 	reloading sync.Mutex // one Reload at a time
@@ -141,8 +143,9 @@ func (g *Gateway) wire() error {
 		Peer:      func(of uri.Provider) (*x509.CertPool, bool) { return g.federation.vouching(of) }})
 	voucher.Engine(engine)
 	g.peers = provider.NewPeers(g.provider)
+	g.consents = g.newConsents()
 	members, err := member.New(member.Config{
-		Provider: g.provider, Store: g.store, Peers: g.peers, Consent: consent{g}, Credentials: voucher, MLS: engine,
+		Provider: g.provider, Store: g.store, Peers: g.peers, Consent: g.consents, Credentials: voucher, MLS: engine,
 		Suite: firstSuite(g.config.Load()), Batch: gatherChanges, Now: time.Now, Log: g.log,
 	})
 	if err != nil {
@@ -162,7 +165,8 @@ func (g *Gateway) wire() error {
 }
 
 func (g *Gateway) endpoints() provider.Endpoints {
-	return provider.Endpoints{Hub: g.metrics.Hub(g.hub, g.store), Follower: g.follower, KeyMaterial: g.hub, Abuse: g.hub, Assets: g.hub}
+	return provider.Endpoints{Hub: g.metrics.Hub(g.hub, g.store), Follower: g.follower, KeyMaterial: g.hub, Abuse: g.hub, Assets: g.hub,
+		Consent: g.consents.Between, Identifiers: g.consents.Search}
 }
 
 // Run runs the gateway until ctx ends. It returns when nothing of it runs any more and the store is closed: with nil, or with why it could
@@ -188,6 +192,7 @@ func (g *Gateway) Run(ctx context.Context) (err error) {
 	defer g.members.Close()
 	defer g.follower.Close()
 	defer g.hub.Close()
+	defer g.consents.Between.Close()
 	defer g.federation.close()
 	if err := g.start(ctx); err != nil {
 		if ctx.Err() != nil {
@@ -247,6 +252,9 @@ func (g *Gateway) start(ctx context.Context) error {
 		return err
 	}
 	if err := g.hub.Start(ctx); err != nil {
+		return err
+	}
+	if err := g.consents.Between.Start(ctx); err != nil {
 		return err
 	}
 	if err := g.federation.open(g.endpoints()); err != nil {

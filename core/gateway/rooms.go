@@ -9,7 +9,6 @@ import (
 	"mimigate/core/gateway/made"
 	"mimigate/core/identity"
 	"mimigate/core/member"
-	"mimigate/core/mimi"
 	"mimigate/core/mls"
 	"mimigate/core/policy"
 	"mimigate/core/router"
@@ -167,22 +166,3 @@ func (g *Gateway) invite(ctx context.Context, id uri.Room, user uri.User) error 
 
 // gatewayName is the user by which a gateway of ours takes part in rooms: mimi://<domain>/u/gateway.
 const gatewayName = "gateway"
-
-// consent says which of our people let others bring them into rooms: those who have not opted out, where the peer may invite.
-type consent struct{ gateway *Gateway }
-
-// Consents implements member.Consent.
-func (c consent) Consents(ctx context.Context, target, requester uri.User, _ uri.Room) (mimi.UserCode, error) {
-	may := requester.Provider() == c.gateway.provider
-	if peer, ok := c.gateway.federation.may(requester.Provider()); ok {
-		may = peer.Invite == "allow"
-	}
-	if !may {
-		return mimi.UserNoConsent, nil
-	}
-	p, known, err := c.gateway.persons.ByUser(ctx, target)
-	if err != nil || known && p.Consent == identity.OptedOut {
-		return mimi.UserNoConsent, err
-	}
-	return mimi.UserSuccess, nil
-}

@@ -40,7 +40,7 @@ type PermissionStore interface {
 	DropPermission(ctx context.Context, s Scope) error
 	// PermissionsBetween returns all, for any room and for each, of a requester for a target.
 	PermissionsBetween(ctx context.Context, requester, target uri.User) ([]Permission, error)
-	// PermissionsAsked returns what a target has been asked and has not answered, the oldest first.
+	// PermissionsAsked returns what a target (zero: anybody) has been asked and has not answered, the oldest first.
 	PermissionsAsked(ctx context.Context, target uri.User) ([]Permission, error)
 }
 
@@ -106,7 +106,7 @@ func (p *Permissions) Answer(ctx context.Context, s Scope, granted bool) error {
 	return p.Store.PutPermission(ctx, Permission{s, state, p.Now()})
 }
 
-// Waiting returns what a target has been asked and has not answered, the oldest first.
+// Waiting returns what a target (zero: anybody) has been asked and has not answered, the oldest first.
 func (p *Permissions) Waiting(ctx context.Context, target uri.User) ([]Permission, error) {
 	return p.Store.PermissionsAsked(ctx, target)
 }

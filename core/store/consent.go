@@ -45,6 +45,9 @@ func (s *Store) PermissionsBetween(ctx context.Context, requester, target uri.Us
 
 // PermissionsAsked implements identity.PermissionStore.
 func (s *Store) PermissionsAsked(ctx context.Context, target uri.User) ([]identity.Permission, error) {
+	if target.IsZero() {
+		return s.permissions(ctx, `state = $1`, int64(identity.Asked))
+	}
 	return s.permissions(ctx, `target = $1 AND state = $2`, target.String(), int64(identity.Asked))
 }
 
