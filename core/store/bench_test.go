@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"mimigate/core/mls"
 )
@@ -46,35 +47,53 @@ func t1(ctx context.Context, s *Store, n int64) error {
 	})
 }
 
-// BenchmarkT1 prints how many units like T1 are on disk per second, and the CPU time of one.
+// BenchmarkT1 prints how many units like T1 are on disk per second, how many share a commit, and the CPU time of one in this process
+// (that of a PostgreSQL server is not in it).
 func BenchmarkT1(b *testing.B) {
-	for _, callers := range []int{1, 64} {
-		b.Run(fmt.Sprintf("callers=%d", callers), func(b *testing.B) {
-			s := open(b, options(b))
-			if _, err := s.exec(b.Context(), benchSchema); err != nil {
-				b.Fatal(err)
+	for _, kind := range []struct {
+		name  string
+		fresh func(testing.TB) Options
+	}{{"sqlite", options}, {"postgres", postgres}} {
+		b.Run(kind.name, func(b *testing.B) {
+			if kind.name == "postgres" {
+				kind.fresh(b) // starts the server
+				server.Durable(b, true)
 			}
-			var next, failed atomic.Int64
-			before := cpu(b)
-			b.ResetTimer()
-			var wg sync.WaitGroup
-			for range callers {
-				wg.Go(func() {
-					for n := next.Add(1); n <= int64(b.N); n = next.Add(1) {
-						if t1(b.Context(), s, n) != nil {
-							failed.Add(1)
-						}
-					}
-				})
-			}
-			wg.Wait()
-			b.StopTimer()
-			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "units/s")
-			b.ReportMetric((cpu(b)-before)/float64(b.N)*1e6, "cpu-µs/unit")
-			if failed.Load() != 0 {
-				b.Fatalf("%d units failed", failed.Load())
+			for _, callers := range []int{1, 64} {
+				b.Run(fmt.Sprintf("callers=%d", callers), func(b *testing.B) { benchT1(b, kind.fresh(b), callers) })
 			}
 		})
+	}
+}
+
+func benchT1(b *testing.B, o Options, callers int) {
+	var commits atomic.Int64
+	o.Batch = func(int, time.Duration) { commits.Add(1) }
+	s := open(b, o)
+	if _, err := s.exec(b.Context(), benchSchema); err != nil {
+		b.Fatal(err)
+	}
+	var next, failed atomic.Int64
+	commits.Store(0)
+	before := cpu(b)
+	b.ResetTimer()
+	var wg sync.WaitGroup
+	for range callers {
+		wg.Go(func() {
+			for n := next.Add(1); n <= int64(b.N); n = next.Add(1) {
+				if t1(b.Context(), s, n) != nil {
+					failed.Add(1)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	b.StopTimer()
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "units/s")
+	b.ReportMetric(float64(b.N)/float64(max(commits.Load(), 1)), "units/commit")
+	b.ReportMetric((cpu(b)-before)/float64(b.N)*1e6, "cpu-µs/unit")
+	if failed.Load() != 0 {
+		b.Fatalf("%d units failed", failed.Load())
 	}
 }
 
