@@ -26,50 +26,66 @@ func accountCommand(p *program) *cobra.Command {
 	return c
 }
 
-func accountListCommand(p *program) *cobra.Command {
-	return &cobra.Command{
-		Use: "list", Short: "List the accounts of the configuration, and how they do if the gateway runs", Args: arguments(cobra.NoArgs),
-		RunE: func(c *cobra.Command, _ []string) error {
-			cfg, err := p.load()
-			if err != nil {
-				return err
-			}
-			states := map[string]gateway.AccountStatus{}
-			if client, err := gateway.Dial(c.Context(), cfg.Provider.Files); err == nil {
-				defer client.Close()
-				s, err := client.Status(c.Context())
-				if err != nil {
-					return err
-				}
-				for _, a := range s.Accounts {
-					states[a.ID] = a
-				}
-			}
-			return listAccounts(c.OutOrStdout(), cfg, states)
-		},
-	}
+// accountLine is an account in a list.
+type accountLine struct {
+	gateway.AccountStatus
+	Unbound  string
+	Problems []string `json:",omitempty"` // of its configuration
 }
 
-func listAccounts(out io.Writer, cfg *config.Config, states map[string]gateway.AccountStatus) error {
+func accountListCommand(p *program) *cobra.Command {
+	c := &cobra.Command{
+		Use: "list", Short: "List the accounts of the configuration, and how they do if the gateway runs", Args: arguments(cobra.NoArgs),
+	}
+	asJSON := jsonFlag(c)
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		cfg, err := p.load()
+		if err != nil {
+			return err
+		}
+		var s gateway.Status
+		err = p.askAt(c.Context(), cfg.Provider.Files, func(ctx context.Context, client *gateway.Client) (err error) {
+			s, err = client.Status(ctx)
+			return err
+		})
+		if err != nil && !errors.Is(err, gateway.ErrNotRunning) {
+			return err
+		}
+		return show(c.OutOrStdout(), *asJSON, accountLines(cfg, s.Accounts), listAccounts)
+	}
+	return c
+}
+
+func accountLines(cfg *config.Config, states []gateway.AccountStatus) (lines []accountLine) {
+	for _, a := range cfg.Accounts {
+		l := accountLine{AccountStatus: gateway.AccountStatus{ID: a.ID, Network: a.Network, State: "not running"}, Unbound: a.Unbound}
+		if i := slices.IndexFunc(states, func(s gateway.AccountStatus) bool { return s.ID == a.ID }); i >= 0 {
+			l.AccountStatus = states[i]
+		} else if len(a.Problems) > 0 {
+			l.State = "cannot be used"
+		}
+		for _, problem := range a.Problems {
+			l.Problems = append(l.Problems, problem.String())
+		}
+		lines = append(lines, l)
+	}
+	return lines
+}
+
+func listAccounts(out io.Writer, lines []accountLine) error {
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "ACCOUNT\tNETWORK\tSTATE\tUNBOUND CHATS")
-	for _, a := range cfg.Accounts {
-		state := "not running"
-		if s, ok := states[a.ID]; ok {
-			state = s.State
-		} else if len(a.Problems) > 0 {
-			state = "cannot be used"
-		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", a.ID, a.Network, state, a.Unbound)
+	for _, l := range lines {
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", l.ID, l.Network, l.State, l.Unbound)
 	}
 	if err := table.Flush(); err != nil {
 		return err
 	}
-	for _, a := range cfg.Accounts {
-		for _, problem := range a.Problems {
+	for _, l := range lines {
+		for _, problem := range l.Problems {
 			fmt.Fprintln(out, problem)
 		}
-		sayState(out, states[a.ID])
+		sayState(out, l.AccountStatus)
 	}
 	return nil
 }

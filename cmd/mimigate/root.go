@@ -32,8 +32,8 @@ func (e *exitError) Unwrap() error { return e.err }
 
 const longHelp = `mimigate gives people on Matrix, XMPP and other networks a seat in MIMI rooms, end-to-end encrypted with MLS (RFC 9420).
 
-Begin with "mimigate demo", which needs nothing; then "mimigate config example > config.yaml", "mimigate account setup",
-"mimigate config check --online" and "mimigate serve".
+Begin with "mimigate demo", which needs nothing; then "mimigate quickstart", or "mimigate config example > config.yaml" and "mimigate account
+setup"; "mimigate config check --online"; and "mimigate serve". Shells complete its commands: see "mimigate completion --help".
 
 Exit codes: 0 done, 1 failed, 2 wrong use of the command line, 3 the configuration is wrong, 4 the gateway does not run.`
 
@@ -42,11 +42,30 @@ func rootCommand(p *program) *cobra.Command {
 		Use: "mimigate", Short: "A gateway between Matrix, XMPP and other networks, and MIMI rooms", Long: longHelp,
 		SilenceErrors: true, SilenceUsage: true,
 	}
-	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetHelpCommand(&cobra.Command{Hidden: true, Use: "no-help-command"})
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usage(c, err) })
 	root.PersistentFlags().StringVarP(&p.config, "config", "c", "", "configuration `file` (default: $MIMIGATE_CONFIG, ./config.yaml, /etc/mimigate/config.yaml)")
-	root.AddCommand(serveCommand(p), demoCommand(), statusCommand(p), reloadCommand(p), configCommand(p), accountCommand(p), roomCommand(p), peerCommand(p), consentCommand(p), reportsCommand(p), backupCommand(p), restoreCommand(p), keysCommand(p), versionCommand())
+	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveDefault)
+	root.AddCommand(
+		quickstartCommand(p),
+		importCommand(),
+		demoCommand(),
+		serveCommand(p),
+		statusCommand(p),
+		reloadCommand(p),
+		configCommand(p),
+		accountCommand(p),
+		roomCommand(p),
+		peerCommand(p),
+		consentCommand(p),
+		reportsCommand(p),
+		messageCommand(p),
+		queueCommand(p),
+		backupCommand(p),
+		restoreCommand(p),
+		keysCommand(p),
+		versionCommand(),
+	)
 	for _, c := range append(root.Commands(), root) {
 		group(c)
 	}

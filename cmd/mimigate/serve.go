@@ -12,6 +12,7 @@ import (
 
 func serveCommand(p *program) *cobra.Command {
 	var level slog.Level
+	var asJSON *bool
 	c := &cobra.Command{
 		Use: "serve", Short: "Run the gateway",
 		Long: "Run the gateway until it is interrupted (SIGINT, SIGTERM). SIGHUP lets it read its configuration again, as \"mimigate reload\" does.\nAn account, room or chat that does not work is told in the log and by\n" +
@@ -25,7 +26,11 @@ func serveCommand(p *program) *cobra.Command {
 			for _, w := range cfg.Warnings {
 				fmt.Fprintln(c.ErrOrStderr(), w)
 			}
-			g, err := gateway.New(c.Context(), p.gateway(cfg, logger(c.ErrOrStderr(), level)))
+			log := logger(c.ErrOrStderr(), level)
+			if *asJSON {
+				log = slog.New(slog.NewJSONHandler(c.ErrOrStderr(), &slog.HandlerOptions{Level: level}))
+			}
+			g, err := gateway.New(c.Context(), p.gateway(cfg, log))
 			if err != nil {
 				return err
 			}
@@ -33,6 +38,7 @@ func serveCommand(p *program) *cobra.Command {
 			return g.Run(c.Context())
 		},
 	}
+	asJSON = c.Flags().Bool("log-json", false, "log as JSON, one object on each line; \"message\" is the same on all lines about one message")
 	c.Flags().TextVar(&level, "log", slog.LevelInfo, "how much is logged, to standard error: DEBUG, INFO, WARN or ERROR")
 	return c
 }

@@ -1,21 +1,28 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
+	"io"
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
 )
 
 func versionCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "version", Short: "Say which version this is", Args: arguments(cobra.NoArgs),
-		RunE: func(c *cobra.Command, _ []string) error {
-			_, err := fmt.Fprintln(c.OutOrStdout(), version())
+	c := &cobra.Command{Use: "version", Short: "Say which version this is", Args: arguments(cobra.NoArgs)}
+	asJSON := jsonFlag(c)
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		return show(c.OutOrStdout(), *asJSON, map[string]string{"Version": version()}, func(out io.Writer, v map[string]string) error {
+			_, err := fmt.Fprintln(out, v["Version"])
 			return err
-		},
+		})
 	}
+	return c
 }
+
+// release is the version's name; the Makefile sets it (-ldflags -X). Without, it is what the go command knows.
+var release string
 
 // version names this build, as the go command has stamped it.
 func version() string {
@@ -23,7 +30,7 @@ func version() string {
 	if !ok {
 		return "mimigate (built without module information)"
 	}
-	text := "mimigate " + info.Main.Version
+	text := "mimigate " + cmp.Or(release, info.Main.Version)
 	revision, modified := "", ""
 	for _, s := range info.Settings {
 		switch {
