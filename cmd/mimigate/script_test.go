@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"mimigate/cmd/mimigate/demo"
 )
 
 func TestMain(m *testing.M) {
@@ -15,7 +17,7 @@ func TestMain(m *testing.M) {
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{Dir: "testdata", Setup: func(e *testscript.Env) error {
 		for _, name := range []string{"PORT1", "PORT2"} { // of loopback, where nobody listens
-			address, err := freeAddress()
+			address, err := demo.FreeAddress()
 			if err != nil {
 				return err
 			}

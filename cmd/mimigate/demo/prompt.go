@@ -1,4 +1,4 @@
-package main
+package demo
 
 import (
 	"bufio"
@@ -23,8 +23,8 @@ Your turn. You are Ann, in tea. What you type is said; a line from each network 
   /rooms        every room as it is now      /help, /quit
 `
 
-// prompt lets a human act as the people of the demo, until the input ends.
-func (d *demo) prompt(ctx context.Context, in io.Reader) error {
+// Prompt lets a human act as the people of the demo, until the input ends.
+func (d *Demo) Prompt(ctx context.Context, in io.Reader) error {
 	fmt.Fprint(d.out, promptHelp)
 	ctx, cancel := context.WithCancel(ctx)
 	var watching sync.WaitGroup
@@ -69,7 +69,7 @@ func (d *demo) prompt(ctx context.Context, in io.Reader) error {
 const settleTime = time.Second
 
 // settle waits until nothing happens any more: input that comes from a file ends before its last words have crossed.
-func (d *demo) settle(ctx context.Context) {
+func (d *Demo) settle(ctx context.Context) {
 	quiet := time.NewTimer(settleTime)
 	defer quiet.Stop()
 	for {
@@ -85,7 +85,7 @@ func (d *demo) settle(ctx context.Context) {
 }
 
 // watch prints what happens on a network.
-func (d *demo) watch(ctx context.Context, s *service) {
+func (d *Demo) watch(ctx context.Context, s *service) {
 	for {
 		ev, err := s.network.Next(ctx, s.shown)
 		if err != nil {
@@ -100,14 +100,14 @@ func (d *demo) watch(ctx context.Context, s *service) {
 	}
 }
 
-func (d *demo) printf(format string, args ...any) {
+func (d *Demo) printf(format string, args ...any) {
 	d.printing.Lock()
 	defer d.printing.Unlock()
 	fmt.Fprintf(d.out, format, args...)
 }
 
 // act does what a line says, as one of the people, and returns who acts next.
-func (d *demo) act(me, line string) (string, error) {
+func (d *Demo) act(me, line string) (string, error) {
 	word, rest, _ := strings.Cut(line, " ")
 	person, s := d.people[me], d.at[me]
 	var err error
@@ -143,7 +143,7 @@ func (d *demo) act(me, line string) (string, error) {
 }
 
 // become lets the human be somebody else.
-func (d *demo) become(me, name string) (string, error) {
+func (d *Demo) become(me, name string) (string, error) {
 	key := strings.ToLower(name)
 	if key == "" {
 		return me, fmt.Errorf("you are %s; there are: %s", me, strings.Join(slices.Sorted(maps.Keys(d.people)), ", "))
