@@ -49,7 +49,7 @@ func TestOnPostgreSQL(t *testing.T) {
 	if testing.Short() {
 		t.Skip("no server with -short")
 	}
-	suite := []string{"TestMistakes", "TestPasswordMended", "TestTwoGateways", "TestProviders", "TestConversation", "TestSecondInstance",
+	suite := []string{"TestMistakes", "TestPasswordMended", "TestTwoGateways", "TestProviders", "TestConversation", "TestSecondInstance", "TestRestore",
 		"TestAdminsTold", "TestLetters", "TestReload", "TestReloadRemoves", "TestReloadWrong", "TestMadeRooms"}
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.v", "-test.run=^("+strings.Join(suite, "|")+")$")
 	cmd.Env = append(os.Environ(), postgresEnv+"=1")

@@ -6,9 +6,11 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -299,6 +301,72 @@ func TestBackupAmongUnits(t *testing.T) {
 		checkCrashed(t, into, map[string]bool{"b-0-0": true})
 	})
 }
+
+// A large store is backed up and restored without ever being in memory.
+func TestBackupMemory(t *testing.T) {
+	o := options(t)
+	s := open(t, o)
+	const rows, size = 4000, 16 << 10
+	big := strings.Repeat("x", size)
+	for from := 0; from < rows; from += 500 {
+		if err := s.Do(t.Context(), func(ctx context.Context) error {
+			for i := range 500 {
+				if err := put(ctx, s, fmt.Sprint("row", from+i), big); err != nil {
+					return err
+				}
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	path := filepath.Join(t.TempDir(), "backup")
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	before, most := m.HeapAlloc, uint64(0)
+	watch := func() {
+		runtime.ReadMemStats(&m)
+		most = max(most, m.HeapAlloc)
+	}
+	if err := s.Backup(t.Context(), watched{f, watch}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		t.Fatal(err)
+	}
+	into := options(t)
+	into.KeyFile = o.KeyFile
+	if _, err := Restore(t.Context(), into, watched{f, watch}, false); err != nil {
+		t.Fatal(err)
+	}
+	info, err := f.Stat()
+	if err != nil || info.Size() < rows*size {
+		t.Fatal(info, err)
+	}
+	if got := most - min(before, most); got > rows*size/4 {
+		t.Errorf("%d octets of memory for a backup of %d", got, info.Size())
+	}
+	t.Logf("a backup of %d octets took at most %d of memory", info.Size(), most-min(before, most))
+	restored := open(t, into)
+	if got := value(t, t.Context(), restored, fmt.Sprint("row", rows-1)); got != big {
+		t.Errorf("%d octets of the last row", len(got))
+	}
+}
+
+// watched calls a function now and then while a file is read or written.
+type watched struct {
+	*os.File
+	look func()
+}
+
+func (w watched) Write(b []byte) (int, error) { w.look(); return w.File.Write(b) }
+func (w watched) Read(b []byte) (int, error)  { w.look(); return w.File.Read(b) }
 
 func (s *Store) unitsSeen(t *testing.T) (n int) {
 	if _, err := s.get(t.Context(), []any{&n}, `SELECT COUNT(*) FROM account_state`); err != nil {
