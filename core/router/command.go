@@ -12,6 +12,7 @@ import (
 	"mimigate/core/adapter"
 	"mimigate/core/content"
 	"mimigate/core/identity"
+	"mimigate/core/router/order"
 	"mimigate/core/router/phrase"
 	"mimigate/core/router/record"
 	"mimigate/core/uri"
@@ -54,6 +55,11 @@ func (r *Router) command(ctx context.Context, in *arrival, text string) error {
 		return nil
 	}
 	words := strings.Fields(text)
+	if len(words) == 2 && (words[0] == "accept" || words[0] == "refuse") {
+		if done, err := r.decide(ctx, in, words[1], words[0] == "accept"); done || err != nil {
+			return err
+		}
+	}
 	if len(words) == 1 && (words[0] == "optout" || words[0] == "optin") {
 		return r.opt(ctx, in, words[0] == "optin")
 	}
@@ -67,16 +73,13 @@ func (r *Router) command(ctx context.Context, in *arrival, text string) error {
 		answer, err = r.obey(ctx, in, words)
 		return err
 	})
-	if told := (refusal{}); errors.As(err, &told) {
+	if told := (order.Refusal{}); errors.As(err, &told) {
 		answer = r.say(phrase.Cannot, told.Error())
 	} else if err != nil {
 		return err
 	}
 	return r.answer(ctx, in, answer)
 }
-
-// refusal is why a command cannot be done: something to tell, and no failure of ours.
-type refusal struct{ error }
 
 func (r *Router) obey(ctx context.Context, in *arrival, words []string) (string, error) {
 	name := ""
@@ -85,20 +88,36 @@ func (r *Router) obey(ctx context.Context, in *arrival, words []string) (string,
 	}
 	switch {
 	case name == "status" && len(words) == 1:
-		return r.statusText(ctx)
+		status, err := r.Status(ctx)
+		return status.Text(r.say(phrase.Nothing)), err
 	case name == "rooms" && len(words) == 1:
-		return r.roomsText(ctx)
+		all, err := r.Store.Bindings(ctx, uri.Room{})
+		return record.BindingsText(all, r.say(phrase.Nothing)), err
 	case name == "bind" && (len(words) == 2 || len(words) == 3):
 		return r.askBind(ctx, in, words[1:])
 	case name == "accept" && len(words) == 2:
 		return r.accept(ctx, in, words[1])
 	case name == "unbind" && len(words) == 1:
 		return r.unbindHere(ctx, in)
+	case name == "create" && len(words) > 1:
+		return r.createHere(ctx, in, strings.Join(words[1:], " "))
+	case name == "leave" && len(words) == 1:
+		return r.leaveHere(ctx, in)
+	case name == "find" && len(words) > 1:
+		r.find(ctx, in, strings.Join(words[1:], " "))
+		return "", nil
+	}
+	orders := r.orders()
+	if answer, ok, err := orders.Obey(ctx, in.binding.Room, words); ok || err != nil {
+		return answer, err
 	}
 	return r.say(phrase.Help, commandWord), nil
 }
 
 func (r *Router) answer(ctx context.Context, in *arrival, text string) error {
+	if text == "" {
+		return nil
+	}
 	return r.notice(ctx, in.place, in.account.ID, uri.Room{}, content.Text(text))
 }
 
@@ -153,17 +172,17 @@ func (r *Router) opt(ctx context.Context, in *arrival, yes bool) error {
 func (r *Router) askBind(ctx context.Context, in *arrival, words []string) (string, error) {
 	room, err := r.roomNamed(words[0])
 	if err != nil {
-		return "", refusal{err}
+		return "", order.Refusal{Err: err}
 	}
 	b := Binding{Chat: Chat{Account: in.account.ID, Name: string(in.Conversation)}, Place: in.place, Room: room}
 	if len(words) == 2 {
 		var ok bool
 		if b.Direction, ok = record.ParseDirection(words[1]); !ok {
-			return "", refusal{fmt.Errorf("%q: in, out, both", words[1])}
+			return "", order.Refusal{Err: fmt.Errorf("%q: in, out, both", words[1])}
 		}
 	}
 	if in.bound {
-		return "", refusal{fmt.Errorf("%w: %v", ErrBound, in.binding.Room)}
+		return "", order.Refusal{Err: fmt.Errorf("%w: %v", ErrBound, in.binding.Room)}
 	}
 	there, err := r.Store.Bindings(ctx, room)
 	if err != nil {
@@ -186,7 +205,7 @@ func (r *Router) askBind(ctx context.Context, in *arrival, words []string) (stri
 func (r *Router) bindNow(ctx context.Context, b Binding) error {
 	err := r.Bind(ctx, b)
 	if errors.Is(err, ErrBound) || errors.Is(err, ErrPolicy) || errors.Is(err, adapter.ErrNotFound) {
-		return refusal{err}
+		return order.Refusal{Err: err}
 	}
 	return err
 }
@@ -206,11 +225,11 @@ func (r *Router) accept(ctx context.Context, in *arrival, code string) (string, 
 		return "", err
 	}
 	if !ok || !in.bound || in.binding.Room != b.Room {
-		return "", refusal{errors.New(r.say(phrase.NoCode))}
+		return "", order.Refusal{Err: errors.New(r.say(phrase.NoCode))}
 	}
 	account, ok := r.Accounts.Account(b.Account)
 	if !ok {
-		return "", refusal{adapter.ErrNotFound}
+		return "", order.Refusal{Err: adapter.ErrNotFound}
 	}
 	b.Network = account.Network
 	if err := r.bindNow(ctx, b); err != nil {
@@ -224,51 +243,12 @@ func (r *Router) accept(ctx context.Context, in *arrival, code string) (string, 
 
 func (r *Router) unbindHere(ctx context.Context, in *arrival) (string, error) {
 	if !in.bound {
-		return "", refusal{errors.New(r.say(phrase.NotBound))}
+		return "", order.Refusal{Err: errors.New(r.say(phrase.NotBound))}
 	}
 	if err := r.Unbind(ctx, in.binding.Chat); errors.Is(err, ErrManaged) {
-		return "", refusal{err}
+		return "", order.Refusal{Err: err}
 	} else if err != nil {
 		return "", err
 	}
 	return r.say(phrase.UnboundNow), nil
-}
-
-func (r *Router) statusText(ctx context.Context) (string, error) {
-	status, err := r.Status(ctx)
-	if err != nil {
-		return "", err
-	}
-	var lines []string
-	for _, a := range status.Accounts {
-		lines = append(lines, strings.TrimSpace(fmt.Sprintf("%s (%s): %v %s %s", a.Account, a.Network, a.State, a.Reason, a.Do)))
-	}
-	for _, b := range status.Bindings {
-		lines = append(lines, strings.TrimSpace(fmt.Sprintf("%s/%s: %d waiting, %d failed %s", b.Account, b.Name, b.Waiting, b.Failed, b.Problem)))
-	}
-	return r.listing(lines), nil
-}
-
-func (r *Router) listing(lines []string) string {
-	if len(lines) == 0 {
-		return r.say(phrase.Nothing)
-	}
-	return strings.Join(lines, "\n")
-}
-
-func (r *Router) roomsText(ctx context.Context) (string, error) {
-	all, err := r.Store.Bindings(ctx, uri.Room{})
-	if err != nil {
-		return "", err
-	}
-	var lines []string
-	for _, b := range all {
-		managed := ""
-		if b.Managed != "" {
-			managed = " (" + b.Managed + ")"
-		}
-		lines = append(lines, fmt.Sprintf("%v: %s/%s, %v%s", b.Room, b.Account, b.Name, b.Direction, managed))
-	}
-	slices.Sort(lines)
-	return r.listing(lines), nil
 }

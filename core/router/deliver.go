@@ -11,6 +11,7 @@ import (
 	"mimigate/core/router/convert"
 	"mimigate/core/router/phrase"
 	"mimigate/core/router/record"
+	"mimigate/core/router/task"
 	"mimigate/core/uri"
 )
 
@@ -148,7 +149,9 @@ func (r *Router) attempt(ctx context.Context, l *line, d Delivery) error {
 		return nil
 	}
 	if d.Task != nil {
-		return r.settle(ctx, l, d, adapter.Sent{}, r.perform(ctx, account, d))
+		wait, cancel := context.WithTimeout(ctx, r.SendTimeout)
+		defer cancel()
+		return r.settle(ctx, l, d, adapter.Sent{}, task.Doer{Store: r.Store, Convert: &r.convert}.Do(wait, account.Adapter, account.shown(), d))
 	}
 	out, note, err := r.convert.Outbound(ctx, account.shown(), d)
 	if errors.Is(err, convert.ErrNoBody) {
@@ -328,58 +331,6 @@ func (r *Router) fail(ctx context.Context, d Delivery, why string) error {
 		}
 		return r.tellSender(ctx, row.Place, row.Room, row.Sender, phrase.Undelivered, title, why)
 	})
-}
-
-// perform does what is no message.
-func (r *Router) perform(ctx context.Context, account Account, d Delivery) error {
-	ctx, cancel := context.WithTimeout(ctx, r.SendTimeout)
-	defer cancel()
-	author, err := r.convert.Author(ctx, account.shown(), d.Room, d.Author)
-	if err != nil {
-		return adapter.NotDelivered(err)
-	}
-	switch t := d.Task; {
-	case t.Member != nil:
-		members, ok := account.Adapter.(adapter.Members)
-		if !ok {
-			return adapter.ErrUnsupported
-		}
-		by, err := r.convert.Author(ctx, account.shown(), d.Room, t.Member.By)
-		if err != nil {
-			return adapter.NotDelivered(err)
-		}
-		if !t.Member.Native {
-			author.Native = nil
-		}
-		return members.SetMember(ctx, adapter.MemberUpdate{Conversation: d.Conversation, Change: t.Member.Change, Author: author, By: by})
-	case t.Profile:
-		if profiles, ok := account.Adapter.(adapter.Profiles); ok {
-			return profiles.SetProfile(ctx, author)
-		}
-	case t.State != nil:
-		return r.setState(ctx, account, d)
-	}
-	return nil
-}
-
-// setState gives a conversation its title, and remembers it, so that hearing of it is no news.
-func (r *Router) setState(ctx context.Context, account Account, d Delivery) error {
-	conversations, ok := account.Adapter.(adapter.Conversations)
-	if !ok {
-		return adapter.ErrUnsupported
-	}
-	err := r.Store.Do(ctx, func(ctx context.Context) error {
-		known, err := r.Store.Conversation(ctx, d.Place)
-		if err != nil || d.Task.State.Name == nil {
-			return err
-		}
-		known.Title = *d.Task.State.Name
-		return r.Store.PutConversation(ctx, d.Place, known)
-	})
-	if err != nil {
-		return adapter.NotDelivered(err)
-	}
-	return conversations.SetState(ctx, d.Conversation, *d.Task.State)
 }
 
 // taskFailed says in words what a network could not show.

@@ -20,6 +20,12 @@ type (
 	Task          = record.Task
 	MemberTask    = record.MemberTask
 	Counts        = record.Counts
+	Status        = record.Status
+	AccountStatus = record.AccountStatus
+	BindingStatus = record.BindingStatus
+	Room          = record.Room
+	Rules         = record.Rules
+	Bind          = record.Bind
 )
 
 // The values of these types.

@@ -17,6 +17,7 @@ import (
 	"mimigate/core/content"
 	"mimigate/core/identity"
 	"mimigate/core/router/convert"
+	"mimigate/core/router/order"
 	"mimigate/core/uri"
 )
 
@@ -78,31 +79,6 @@ const (
 // Admin is somebody who may command: nobody else may (design §8).
 type Admin = identity.Ref
 
-// Room is what configuration says of a room: what is bound to it, and the part of its policy that the router applies.
-type Room struct {
-	Room  uri.Room
-	Rules Rules
-	Bind  []Bind
-}
-
-// Rules are what a room's policy says to the router. Rooms that configuration does not name have Options.Rules.
-type Rules struct {
-	ShowJoins bool   // the conversations are told who joins and leaves elsewhere
-	Notice    string // told once to each new person; empty: nothing
-	Consent   bool   // nothing of a person is passed on before they have said yes
-	// Undelivered is how long a message may wait to be delivered; then the sender is told. 0: a week.
-	Undelivered time.Duration
-	// Networks are the only ones that may be bound; empty: all.
-	Networks []string
-}
-
-// Bind is a binding as configuration has it.
-type Bind struct {
-	Chat
-	Direction Direction
-	At        string // its place, such as config.yaml:41: it is read-only elsewhere
-}
-
 // Options are what a router works with. All but Admins, Tell, Rules, Log, Now and the times are needed.
 type Options struct {
 	Provider uri.Provider
@@ -116,6 +92,8 @@ type Options struct {
 	Members  Members
 	Rooms    Rooms
 	Accounts Accounts
+	// Elsewhere is what other providers can be asked; nil: there are none.
+	Elsewhere order.Elsewhere
 
 	Log *slog.Logger     // nil: nowhere
 	Now func() time.Time // nil: time.Now

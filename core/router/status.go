@@ -6,7 +6,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"mimigate/core/adapter"
 	"mimigate/core/content"
@@ -14,31 +13,6 @@ import (
 	"mimigate/core/router/record"
 	"mimigate/core/uri"
 )
-
-// AccountStatus is the state of one account.
-type AccountStatus struct {
-	Account, Network string
-	State            adapter.AccountState
-	Reason, Do       string // why, and what to do about it; empty: nothing to say
-	Until            time.Time
-	Since            time.Time
-}
-
-// BindingStatus is the state of one binding.
-type BindingStatus struct {
-	Binding
-	Title   string
-	Problem string // why it does not work; empty: it does
-	Counts         // of deliveries to it
-}
-
-// Status is what `mimigate status` shows of the router.
-type Status struct {
-	Accounts []AccountStatus // that have reported anything, by id
-	Bindings []BindingStatus
-	// Repeated is how often something was sent again since the start although nobody could say whether it had arrived.
-	Repeated int64
-}
 
 // Status returns the state of accounts and bindings.
 func (r *Router) Status(ctx context.Context) (Status, error) {
@@ -76,7 +50,7 @@ func (r *Router) Status(ctx context.Context) (Status, error) {
 
 // status takes in the state that an account reports. The admins hear of what needs them; an account that works again gets what waited.
 func (r *Router) status(ctx context.Context, account Account, s adapter.Status) error {
-	now := AccountStatus{account.ID, account.Network, s.State, s.Reason, s.Do, s.Until, r.Now()}
+	now := AccountStatus{Account: account.ID, Network: account.Network, State: s.State, Reason: s.Reason, Do: s.Do, Until: s.Until, Since: r.Now()}
 	r.mu.Lock()
 	before := r.accounts[account.ID]
 	changed := before == nil || before.State != now.State || before.Reason != now.Reason

@@ -20,12 +20,6 @@ import (
 // ErrUser: the address cannot be one of our people's: it is another provider's, or not of one segment.
 var ErrUser = errors.New("member: not one of our people")
 
-// Store is where the private sides are kept.
-type Store interface {
-	record.Work
-	record.KeyPackages
-}
-
 // Consent says whether one of our people lets somebody bring them into a room, as the answer to a request for key packages has it: by
 // mimi.UserSuccess, or else by why not.
 type Consent interface {
@@ -43,7 +37,7 @@ type Credentials interface {
 // Keys are those of a provider's people.
 type Keys struct {
 	Provider uri.Provider
-	Store    Store
+	Store    record.KeyStore
 	Consent  Consent // nil: nobody consents
 	// Credentials: nil: our people have Basic credentials, which nobody vouches for.
 	Credentials Credentials

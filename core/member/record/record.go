@@ -154,3 +154,9 @@ type Store interface {
 	KeyPackages
 	Stale
 }
+
+// KeyStore is where package keys keeps the private side of key packages.
+type KeyStore interface {
+	Work
+	KeyPackages
+}

@@ -24,7 +24,7 @@ const (
 	Joined      Phrase = "%s joined"
 	Left        Phrase = "%s left"
 	Removed     Phrase = "%s was removed"
-	Help        Phrase = "%[1]s status · %[1]s rooms · %[1]s bind ROOM [in|out] · %[1]s accept CODE · %[1]s unbind"
+	Help        Phrase = "%[1]s status · %[1]s rooms · %[1]s bind ROOM [in|out] · %[1]s accept CODE · %[1]s refuse CODE · %[1]s unbind · %[1]s create NAME · %[1]s people · %[1]s find NAME@DOMAIN · %[1]s invite ADDRESS [ROLE] · %[1]s role ADDRESS ROLE · %[1]s kick ADDRESS · %[1]s ban ADDRESS · %[1]s unban ADDRESS · %[1]s leave"
 	Bound       Phrase = "This chat now belongs to the room %s."
 	NeedsRoom   Phrase = "For this chat to join the room %s, write in a chat that belongs to it: %s accept %s"
 	Accepted    Phrase = "The chat %s now belongs to this room."
@@ -37,6 +37,21 @@ const (
 	Nothing     Phrase = "Nothing yet."
 	Expired     Phrase = "it could not be delivered in time"
 	Gap         Phrase = "Messages from elsewhere may be missing here: they could not be read, and will not come."
+	NoAddress   Phrase = "“%s” is no address."
+	NoPeer      Phrase = "There is no connection to %s."
+	NoRole      Phrase = "There is no role “%s”, only: %s."
+	NotThere    Phrase = "%s is not in the room in that way."
+	Invited     Phrase = "%s is being brought in. If they have to agree first, they are asked."
+	Ordered     Phrase = "It is being done."
+	OurRoom     Phrase = "the room is of this gateway; unbind its chats instead."
+	LeftRoom    Phrase = "The people of this gateway leave the room, and its chats belong to no room."
+	NobodyFound Phrase = "Nobody was found."
+	AnyRoom     Phrase = "any room"
+	AskedIn     Phrase = "%[1]s: %[2]s asks whether they may bring you into %[3]s. To answer, write: %[4]s accept %[5]s or %[4]s refuse %[5]s"
+	YouAgreed   Phrase = "You agreed."
+	YouRefused  Phrase = "You refused."
+	Agrees      Phrase = "%s has agreed, and is being brought into the room %s."
+	Declines    Phrase = "%s does not want to be brought into the room %s."
 )
 
 // Say returns a sentence in a language (RFC 5646), or in English where that or the sentence is missing.
@@ -64,7 +79,7 @@ var german = map[Phrase]string{
 	Joined:      "%s ist beigetreten",
 	Left:        "%s ist gegangen",
 	Removed:     "%s wurde entfernt",
-	Help:        "%[1]s status · %[1]s rooms · %[1]s bind RAUM [in|out] · %[1]s accept CODE · %[1]s unbind",
+	Help:        "%[1]s status · %[1]s rooms · %[1]s bind RAUM [in|out] · %[1]s accept CODE · %[1]s refuse CODE · %[1]s unbind · %[1]s create NAME · %[1]s people · %[1]s find NAME@DOMAIN · %[1]s invite ADRESSE [ROLLE] · %[1]s role ADRESSE ROLLE · %[1]s kick ADRESSE · %[1]s ban ADRESSE · %[1]s unban ADRESSE · %[1]s leave",
 	Bound:       "Dieser Chat gehört jetzt zum Raum %s.",
 	NeedsRoom:   "Damit dieser Chat zum Raum %s gehört, in einem Chat dieses Raums schreiben: %s accept %s",
 	Accepted:    "Der Chat %s gehört jetzt zu diesem Raum.",
@@ -77,4 +92,19 @@ var german = map[Phrase]string{
 	Nothing:     "Noch nichts.",
 	Expired:     "sie konnte nicht rechtzeitig zugestellt werden",
 	Gap:         "Hier fehlen vielleicht Nachrichten von anderswo: Sie waren nicht lesbar und kommen nicht mehr.",
+	NoAddress:   "„%s“ ist keine Adresse.",
+	NoPeer:      "Zu %s besteht keine Verbindung.",
+	NoRole:      "Es gibt keine Rolle „%s“, nur: %s.",
+	NotThere:    "%s ist nicht so im Raum.",
+	Invited:     "%s wird in den Raum geholt. Ist ihr Einverständnis nötig, werden sie gefragt.",
+	Ordered:     "Es wird erledigt.",
+	OurRoom:     "der Raum gehört zu diesem Gateway; stattdessen können seine Chats getrennt werden.",
+	LeftRoom:    "Die Leute dieses Gateways verlassen den Raum, und seine Chats gehören zu keinem Raum mehr.",
+	NobodyFound: "Niemand wurde gefunden.",
+	AnyRoom:     "jeden Raum",
+	AskedIn:     "%[1]s: %[2]s fragt, ob Sie in %[3]s geholt werden dürfen. Zum Antworten schreiben: %[4]s accept %[5]s oder %[4]s refuse %[5]s",
+	YouAgreed:   "Sie haben zugestimmt.",
+	YouRefused:  "Sie haben abgelehnt.",
+	Agrees:      "%s hat zugestimmt und wird in den Raum %s geholt.",
+	Declines:    "%s möchte nicht in den Raum %s geholt werden.",
 }
