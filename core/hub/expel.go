@@ -116,7 +116,8 @@ func senderIndex(c *mls.GroupContext, who mls.ExternalSender) (uint32, error) {
 	return 0, notAllowed("mimi-protocol-06 §7", "the hub is not an external sender")
 }
 
-// wishes are what the hub's own pending proposals are for.
+// wishes are what the hub's own pending proposals are for, and those by which people leave: an external commit takes their clients away
+// (mls-extensions-10 §6.3), and nobody else would take them off the list.
 func (h *Hub) wishes(r *hosted) []room.Participant {
 	var list []room.Participant
 	wish := func(u uri.User) {
@@ -126,6 +127,12 @@ func (h *Hub) wishes(r *hosted) []room.Participant {
 		}
 	}
 	for _, p := range r.state.Pending() {
+		if p.Actor.Kind == room.Member {
+			l, _ := r.state.Leaf(p.Actor.Leaf.Index)
+			if slices.Contains(r.state.Committed().Moved(p.Proposal), l.User) && r.state.Role(l.User) == policy.NoRole {
+				wish(l.User)
+			}
+		}
 		if p.Actor.Kind != room.Server || p.Actor.Provider != h.Provider {
 			continue
 		}
@@ -146,23 +153,27 @@ func (h *Hub) wishes(r *hosted) []room.Participant {
 // renew makes the hub's proposals that an external commit could not take again for its epoch, to go with it to everybody
 // (mimi-protocol-06 §5.5). Those that the room does not take any more are left out.
 func (h *Hub) renew(ctx context.Context, r *hosted, wishes []room.Participant) ([]mimi.Message, error) {
-	var list []mimi.Message
-	err := h.Store.Do(ctx, func(ctx context.Context) (err error) {
-		if list, err = h.proposals(ctx, r, r.state, wishes); err != nil || len(list) == 0 {
-			return err
+	var renewed []mimi.Message
+	for _, w := range wishes {
+		var list []mimi.Message
+		err := h.Store.Do(ctx, func(ctx context.Context) (err error) {
+			if list, err = h.proposals(ctx, r, r.state, []room.Participant{w}); err != nil || len(list) == 0 {
+				return err
+			}
+			next := r.memory
+			if err := h.stage(ctx, h.Provider, r, list, &next); err != nil {
+				return err
+			}
+			return h.change(ctx, r, next)
+		})
+		if why, ok := refused(err); ok {
+			h.Log.Warn("a proposal of the hub is not taken any more", "room", r.id, "reason", why)
+			continue
 		}
-		next := r.memory
-		if err := h.stage(ctx, h.Provider, r, list, &next); err != nil {
-			return err
+		if err != nil {
+			return nil, err
 		}
-		if err := h.change(ctx, r, next); err != nil {
-			return err
-		}
-		return h.Store.SetHubProposals(ctx, r.id, next.proposals)
-	})
-	if why, ok := refused(err); ok {
-		h.Log.Warn("the hub's proposals are not taken any more", "room", r.id, "reason", why)
-		return nil, nil
+		renewed = append(renewed, list...)
 	}
-	return list, err
+	return renewed, h.Store.SetHubProposals(ctx, r.id, r.proposals)
 }

@@ -234,7 +234,7 @@ func (h *Hub) commit(ctx context.Context, from uri.Provider, r *hosted, req *mim
 	if err := h.merge(ctx, r, commit); err != nil {
 		return out, err
 	}
-	if err := errors.Join(h.change(ctx, r, next), h.Store.SetHubProposals(ctx, r.id, nil)); err != nil {
+	if err := h.change(ctx, r, next); err != nil {
 		return out, err
 	}
 	renewed, err := h.renew(ctx, r, wishes)
