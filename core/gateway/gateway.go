@@ -207,11 +207,21 @@ func (g *Gateway) Run(ctx context.Context) (err error) {
 	var watching sync.WaitGroup
 	defer watching.Wait()
 	watching.Go(func() { g.watch(ctx) })
+	watching.Go(func() {
+		select {
+		case <-g.store.Lost():
+			cancel()
+		case <-ctx.Done():
+		}
+	})
 	g.log.Info("mimigate runs", "provider", g.provider.Domain(), "accounts", len(g.config.Load().Accounts), "rooms", len(g.config.Load().Rooms), "pid", os.Getpid())
 	err = g.router.Run(ctx)
 	cancel() // where the router has ended by itself
 	g.landAll()
 	g.log.Info("mimigate ends")
+	if lost := g.store.Health(); errors.Is(lost, store.ErrLost) {
+		err = errors.Join(err, lost)
+	}
 	return err
 }
 

@@ -98,6 +98,7 @@ func restart(before, after *config.Config) (keys []string) {
 	}{
 		{"provider.listen", a.Listen != b.Listen},
 		{"provider.store", a.Store != b.Store},
+		{"provider.files", a.Files != b.Files && a.Store == b.Store},
 		{"provider.master_key", a.MasterKey != b.MasterKey},
 		{"provider.monitor", a.Monitor != b.Monitor},
 		{"provider.language", a.Language != b.Language},

@@ -64,6 +64,7 @@ func TestTakenOver(t *testing.T) {
 		if err := s.Health(); !errors.Is(err, ErrLost) {
 			t.Errorf("health of the first: %v", err)
 		}
+		<-s.Lost()
 		if got := value(t, ctx, next, "k"); got != "still first" || next.Health() != nil {
 			t.Errorf("the second reads %q; %v", got, next.Health())
 		}

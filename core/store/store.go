@@ -191,6 +191,9 @@ func (s *Store) OnRollback(ctx context.Context, f func()) { s.work.OnRollback(ct
 // Health returns what is wrong with the database, nil where nothing is; see [work.Work.Health].
 func (s *Store) Health() error { return s.work.Health() }
 
+// Lost is closed when another instance has taken over the store: nothing will be committed here any more, and Health returns ErrLost.
+func (s *Store) Lost() <-chan struct{} { return s.work.Lost() }
+
 // exec runs a statement and returns how many rows it changed: in ctx's unit, or else in one of its own.
 func (s *Store) exec(ctx context.Context, query string, args ...any) (int64, error) {
 	return s.work.Exec(ctx, query, args...)

@@ -5,6 +5,7 @@ package work
 import (
 	"errors"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -19,6 +20,8 @@ type Work struct {
 	db      *database.Database
 	log     *slog.Logger
 	health  atomic.Pointer[error]
+	lost    chan struct{}                       // closed when another instance has taken over,
+	once    sync.Once                           // here
 	observe func(units int, took time.Duration) // nil: nobody
 
 	queue   chan *unit    // unbuffered: who has sent has the turn
@@ -32,7 +35,7 @@ type Work struct {
 
 // New returns work that waits for Start. observe hears of each transaction, how many units it had and how long it took; nil: nobody.
 func New(log *slog.Logger, observe func(units int, took time.Duration)) *Work {
-	return &Work{log: log, observe: observe, queue: make(chan *unit), closing: make(chan struct{}), stopped: make(chan struct{})}
+	return &Work{log: log, observe: observe, lost: make(chan struct{}), queue: make(chan *unit), closing: make(chan struct{}), stopped: make(chan struct{})}
 }
 
 // Start begins to give turns. It is called once, and ended by Stop.
@@ -62,8 +65,14 @@ func (w *Work) Health() error {
 	return nil
 }
 
+// Lost is closed when another instance has taken over: nothing will be committed here any more.
+func (w *Work) Lost() <-chan struct{} { return w.lost }
+
 // Note keeps what a failure says about the database.
 func (w *Work) Note(err error) {
+	if errors.Is(err, database.ErrLost) {
+		w.once.Do(func() { close(w.lost) })
+	}
 	for _, known := range []error{database.ErrLost, database.ErrFull, database.ErrReadOnly, database.ErrBusy, database.ErrUnavailable} {
 		if errors.Is(err, known) {
 			if w.health.Swap(&err) == nil {
