@@ -221,7 +221,6 @@ func get(t *testing.T, s *waserver.Server, url string) string {
 func TestAppState(t *testing.T) {
 	s, alice, linked, bob := start(t)
 	ctx := t.Context()
-	linked.EmitAppStateEventsOnFullSync = true // which whatsmeow takes the first version of a collection for
 	if err := alice.SendAppState(ctx, appstate.BuildPin(bob.JID(), true)); err != nil {
 		t.Fatal(err)
 	}

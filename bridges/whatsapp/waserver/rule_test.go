@@ -121,7 +121,6 @@ func TestReject(t *testing.T) {
 // A message delivered twice is shown once by a client that keeps what it has decrypted; the server does deliver it twice.
 func TestTwice(t *testing.T) {
 	s, alice, linked, bob := start(t)
-	linked.EnableDecryptedEventBuffer = true
 	s.WaitQuiet(t, aliceNumber)
 	s.Script(waserver.Rule{Number: aliceNumber, Way: waserver.ToClient, Match: waserver.Message, Times: 1, Do: waserver.Twice})
 	bob.Text(t, alice.JID(), "double")

@@ -54,6 +54,8 @@ func New(t testing.TB, hook func(*whatsmeow.Client), prepare func(*store.Device)
 		prepare(device)
 	}
 	c.Client = whatsmeow.NewClient(device, c.log)
+	c.EnableDecryptedEventBuffer = true   // what comes again is known again, as apps know it
+	c.EmitAppStateEventsOnFullSync = true // whatsmeow takes a collection's first version for one
 	hook(c.Client)
 	c.AddEventHandler(c.took)
 	t.Cleanup(func() {
