@@ -17,6 +17,7 @@ import (
 // newConsents makes what answers for our people.
 func (g *Gateway) newConsents() *consents.Desk {
 	return consents.New(consents.Options{Provider: g.provider, Store: g.store, Persons: g.persons, Peers: g.peers, Log: g.log,
+		Granted: func(ctx context.Context, of uri.Provider) { g.arrange(ctx, g.roomsInviting(of.Domain())) },
 		May: func(of uri.Provider) (consents.May, bool) {
 			m, ok := g.federation.may(of)
 			return consents.May{Invite: m.Invite, Search: m.Search}, ok

@@ -192,7 +192,7 @@ func (g *Gateway) Run(ctx context.Context) (err error) {
 	defer g.members.Close()
 	defer g.follower.Close()
 	defer g.hub.Close()
-	defer g.consents.Between.Close()
+	defer g.consents.Close()
 	defer g.federation.close()
 	if err := g.start(ctx); err != nil {
 		if ctx.Err() != nil {
@@ -264,7 +264,7 @@ func (g *Gateway) start(ctx context.Context) error {
 	if err := g.hub.Start(ctx); err != nil {
 		return err
 	}
-	if err := g.consents.Between.Start(ctx); err != nil {
+	if err := g.consents.Start(ctx); err != nil {
 		return err
 	}
 	if err := g.federation.open(g.endpoints()); err != nil {

@@ -161,6 +161,13 @@ func (g *Gateway) invite(ctx context.Context, id uri.Room, user uri.User) error 
 	if gateway, err := user.Provider().User(gatewayName); err == nil && user == gateway {
 		role = policy.GatewayRole
 	}
+	if in, err := g.members.Participants(ctx, id); err != nil {
+		return err
+	} else if _, already := in[user]; !already {
+		if err := g.consents.Invite(ctx, user, id); err != nil {
+			return err
+		}
+	}
 	return g.members.EnsureParticipant(ctx, id, user, uint32(role))
 }
 

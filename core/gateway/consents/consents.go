@@ -32,7 +32,9 @@ type Options struct {
 	Persons  *identity.Persons
 	Peers    people.Peers
 	May      func(of uri.Provider) (may May, ok bool)
-	Log      *slog.Logger
+	// Granted is called once people of a provider have let ours bring them into rooms.
+	Granted func(ctx context.Context, of uri.Provider)
+	Log     *slog.Logger
 }
 
 // Desk answers for our people, and keeps what they are asked. It may be used from several goroutines.
@@ -42,18 +44,51 @@ type Desk struct {
 
 	options     Options
 	permissions *identity.Permissions
+	granted     *mimi.Queues[uri.Provider]
 }
 
 var _ keys.Consent = (*Desk)(nil)
 
-// New returns a desk. It sends nothing before Between is started.
+// New returns a desk. It sends nothing before Start.
 func New(o Options) *Desk {
 	d := &Desk{options: o, permissions: &identity.Permissions{Store: o.Store, Now: time.Now}}
 	d.Between = people.NewConsents(people.ConsentConfig{Provider: o.Provider, Store: o.Store, Peers: o.Peers, Permissions: permissions{d.permissions},
 		Audience: audience{d}, Log: o.Log})
 	d.Search = &people.Identifiers{Provider: o.Provider, Directory: directory{&identity.Directory{Persons: o.Persons, Listing: o.Store}},
 		May: func(p uri.Provider) bool { may, ok := o.May(p); return ok && may.Search == "allow" }}
+	d.granted = mimi.NewQueues(func(ctx context.Context, of uri.Provider) (bool, error) {
+		o.Granted(ctx, of)
+		return false, nil
+	})
 	return d
+}
+
+// Start begins to send what waits.
+func (d *Desk) Start(ctx context.Context) error { return d.Between.Start(ctx) }
+
+// Close ends what the desk does by itself, and waits for it.
+func (d *Desk) Close() {
+	d.Between.Close()
+	d.granted.Close()
+}
+
+// Invite asks for the consent of somebody elsewhere to be brought into a room of ours by the gateway. Where they have answered, or were asked
+// before, nothing happens.
+func (d *Desk) Invite(ctx context.Context, target uri.User, room uri.Room) error {
+	gateway, err := d.options.Provider.User(gatewayName)
+	if err != nil {
+		return err
+	}
+	scope := mimi.ConsentScope{Requester: gateway, Target: target, Room: room}
+	return d.options.Store.Do(ctx, func(ctx context.Context) error {
+		if verdict, err := d.permissions.Judge(ctx, identity.Scope(scope)); err != nil || verdict == identity.Agreed || verdict == identity.Refused {
+			return err
+		}
+		if fresh, err := d.permissions.Ask(ctx, identity.Scope(scope)); err != nil || !fresh {
+			return err
+		}
+		return d.Between.Request(ctx, scope)
+	})
 }
 
 // gatewayName is the user by which the gateway itself takes part in rooms.
@@ -167,8 +202,11 @@ func (a audience) Asked(_ context.Context, s mimi.ConsentScope) error {
 	return nil
 }
 
-// Answered implements people.Audience.
-func (a audience) Answered(_ context.Context, s mimi.ConsentScope, granted bool) error {
+// Answered implements people.Audience: whom we wanted in a room is brought there now.
+func (a audience) Answered(ctx context.Context, s mimi.ConsentScope, granted bool) error {
+	if granted {
+		a.desk.options.Store.OnCommit(ctx, func() { a.desk.granted.Wake(s.Target.Provider()) })
+	}
 	a.desk.options.Log.Info("somebody elsewhere has answered whether they may be brought into rooms", "from", s.Target.Domain(), "granted", granted)
 	return nil
 }

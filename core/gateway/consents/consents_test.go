@@ -1,9 +1,11 @@
 package consents_test
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"testing"
+	"time"
 
 	"mimigate/core/adapter"
 	"mimigate/core/gateway/consents"
@@ -31,10 +33,11 @@ func TestConsents(t *testing.T) {
 	here := must(uri.NewProvider("a.example"))
 	persons := identity.New(identity.Options{Provider: here, Store: s, Joined: []identity.Joined{{Handle: "ann", Is: []identity.Ref{{Network: "x", ID: "ann"}}}}})
 	may := map[string]consents.May{"asks.example": {Invite: "ask", Search: "allow"}, "may.example": {Invite: "allow"}, "not.example": {Invite: "deny"}}
-	d := consents.New(consents.Options{Provider: here, Store: s, Persons: persons, Peers: noPeers{}, Log: slog.New(slog.DiscardHandler),
+	granted := make(chan uri.Provider, 1)
+	d := consents.New(consents.Options{Granted: func(_ context.Context, of uri.Provider) { granted <- of }, Provider: here, Store: s, Persons: persons, Peers: noPeers{}, Log: slog.New(slog.DiscardHandler),
 		May: func(p uri.Provider) (consents.May, bool) { m, ok := may[p.Domain()]; return m, ok }})
 	defer func() {
-		d.Between.Close()
+		d.Close()
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}
@@ -92,6 +95,44 @@ func TestConsents(t *testing.T) {
 	}
 	check("who has opted out", ann.User, user("mimi://may.example/u/lee"), club, mimi.UserNoConsent)
 	check("for our own too", ann.User, user("mimi://a.example/u/other"), club, mimi.UserNoConsent)
+
+	// Whom we want in a room is asked once; once they agree we hear of it.
+	for range 2 {
+		if err := d.Invite(t.Context(), bob, must(uri.ParseRoom("mimi://a.example/r/ours"))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if to, err := s.ConsentEntriesTo(t.Context()); err != nil || len(to) != 1 || to[0] != bob.Provider() {
+		t.Errorf("%v, %v", to, err)
+	}
+	number, first, ok, err := s.NextConsentEntry(t.Context(), bob.Provider())
+	if err != nil || !ok {
+		t.Fatal(err)
+	}
+	entries := 0
+	for ; ok && err == nil; number, _, ok, err = s.NextConsentEntry(t.Context(), bob.Provider()) {
+		entries++
+		if err := s.DropConsentEntry(t.Context(), bob.Provider(), number); err != nil {
+			t.Fatal(err)
+		}
+	}
+	asked := new(mimi.ConsentEntry)
+	if err := mimi.Decode(first, asked); err != nil || entries != 2 { // Ann's grant of before, and one request
+		t.Errorf("%d entries, %v", entries, err)
+	}
+	waiting(0) // what we ask is no question to us
+	grant := mimi.NewConsentEntry(mimi.ConsentGrant, mimi.ConsentScope{Requester: user("mimi://a.example/u/gateway"), Target: bob})
+	if err := d.Between.UpdateConsent(t.Context(), bob.Provider(), grant); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case of := <-granted:
+		if of != bob.Provider() {
+			t.Errorf("of %v", of)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("nobody was told that they agree")
+	}
 
 	// C27: who has opted out is not found; who has agreed is, by those who may search.
 	search := func(from string) mimi.IdentifierCode {
