@@ -39,6 +39,9 @@ func openDevice(ctx context.Context, account adapter.Account, lab Lab) (*device,
 	if err := os.MkdirAll(account.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("device store: %w", err)
 	}
+	if err := forgetRestored(ctx, account.Dir); err != nil {
+		return nil, fmt.Errorf("device store: %w", redacted(err))
+	}
 	options := "?_foreign_keys=on&_journal_mode=WAL&_synchronous=FULL&_secure_delete=on&_busy_timeout=10000&_txlock=immediate"
 	if lab.Hasty {
 		options = "?_foreign_keys=on&_journal_mode=WAL&_synchronous=OFF&_busy_timeout=10000&_txlock=immediate"

@@ -97,11 +97,15 @@ type Account struct {
 	Language string       // of notices, RFC 5646
 	Config   any          // what Driver.Config returned, decoded
 	// Dir is a directory of the account's own, made on first use, for what a network's library insists on keeping in files.
-	// It is part of backups.
+	// It is part of backups. Where a file RestoredFile lies in it, the files beside it are of a backup.
 	Dir   string
 	State State
 	Log   *slog.Logger // has the account as an attribute; no bodies, phone numbers or secrets go into it
 }
+
+// RestoredFile is the name of an empty file that restoring a backup leaves in each directory in which it has put files. Keys that change with
+// each message may since have been used: an adapter that keeps such keys gives them up, and then removes the file (design §7).
+const RestoredFile = "restored"
 
 // State keeps small things of one account over restarts: sync tokens, the last archive id of a conversation, ids of our names
 // on the network. It is durable when Put returns. It is not in the unit of work of an event, so a position is put after

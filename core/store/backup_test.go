@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"mimigate/core/adapter"
 	"mimigate/core/mls"
 	"mimigate/core/store/archive"
 	"mimigate/core/store/database"
@@ -88,6 +89,9 @@ func furnished(t *testing.T, s *Store) {
 	dir := filepath.Join(s.Dir(), "accounts", "whatsapp")
 	if b, err := os.ReadFile(filepath.Join(dir, "media")); err != nil || len(b) != 1<<19 {
 		t.Errorf("%d octets, %v", len(b), err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, adapter.RestoredFile)); err != nil {
+		t.Errorf("nothing tells that these files are of a backup: %v", err)
 	}
 	db, err := sql.Open("sqlite3", "file:"+filepath.Join(dir, "device.db"))
 	if err != nil {

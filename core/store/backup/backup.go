@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"mimigate/core/adapter"
 	"mimigate/core/store/archive"
 	"mimigate/core/store/database"
 )
@@ -120,7 +121,7 @@ func dumpFiles(ctx context.Context, dir string, out *archive.Writer) (err error)
 		switch {
 		case d.IsDir() && strings.HasPrefix(name, temporary):
 			return fs.SkipDir
-		case !d.Type().IsRegular(), name == database.LockFile, name == database.File, isJournal(path):
+		case !d.Type().IsRegular(), name == database.LockFile, name == database.File, d.Name() == adapter.RestoredFile, isJournal(path):
 			return nil
 		}
 		if err := dumpFile(ctx, path, filepath.ToSlash(name), scratch, out); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -269,6 +270,9 @@ func (r *restore) table(t archive.Table) error {
 func (r *restore) file(name string) (io.WriteCloser, error) {
 	path := filepath.Join(r.files, filepath.FromSlash(name))
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(filepath.Join(filepath.Dir(path), adapter.RestoredFile), nil, 0o600); err != nil {
 		return nil, err
 	}
 	return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
