@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"mimigate/core/member/form"
+	"mimigate/core/member/rights"
 	"mimigate/core/mimi"
 	"mimigate/core/mls"
 	"mimigate/core/policy"
@@ -88,7 +89,7 @@ func (m *Members) byThemself(ctx context.Context, s *shared, r *Request) (job, e
 			return m.enter(s.id, s.group.CipherSuite(), user), nil
 		}
 	}
-	if _, in := s.leaves[user]; ours && in && r.Role == uint32(policy.NoRole) && m.mayLeave(s, user) {
+	if _, in := s.leaves[user]; ours && in && r.Role == uint32(policy.NoRole) && rights.MayLeave(s.state, user) {
 		return m.depart(s, r, user)
 	}
 	return func(context.Context) error { return nil }, m.abandon(ctx, s, r.Subject, nobodyMay)
@@ -120,6 +121,7 @@ type plan struct {
 	people    []room.Participant // who is to be what
 	proposals []mls.Proposal
 	own       []*mls.JoinSecrets
+	leaf      *mls.LeafTemplate // what the committer's leaf is made of from then on; nil: of what it is, with new keys or not
 }
 
 func (p *plan) empty() bool { return len(p.people) == 0 && len(p.proposals) == 0 && len(p.own) == 0 }
@@ -147,6 +149,11 @@ func (m *Members) makeCommit(ctx context.Context, s *shared, by mls.LeafIndex, d
 	if p.empty() && len(due) > 0 {
 		return func(context.Context) error { return nil }, nil // all were fulfilled already
 	}
+	return m.commitPlan(ctx, s, by, p)
+}
+
+// commitPlan stages a commit on disk; the job is to hand it to the hub.
+func (m *Members) commitPlan(ctx context.Context, s *shared, by mls.LeafIndex, p *plan) (job, error) {
 	request, step, err := m.stage(s, by, p)
 	if err != nil {
 		m.Log.Warn("a commit is not possible", "room", s.id, "error", err)
@@ -243,7 +250,7 @@ func (m *Members) stage(s *shared, by mls.LeafIndex, p *plan) ([]byte, *mls.Step
 	defer s.mu.Unlock()
 	// Where leaves of ours come in, new path keys would be known to nobody but whom they are encrypted for anyway, and in a tree of
 	// new leaves there is no node that many of them share: each would cost an encryption (RFC 9420 §12.4 asks for none).
-	step, err := s.group.Commit(by, mls.CommitOptions{Proposals: p.proposals, Own: p.own, OmitPath: len(p.own) > 0,
+	step, err := s.group.Commit(by, mls.CommitOptions{Proposals: p.proposals, Own: p.own, OmitPath: len(p.own) > 0, Leaf: p.leaf,
 		WantGroupInfo: true, OmitOwnWelcome: ours, Framing: form.HandshakeFraming(s.group.Context())})
 	if err != nil {
 		return nil, nil, err

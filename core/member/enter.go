@@ -10,10 +10,11 @@ import (
 
 	"mimigate/core/member/blame"
 	"mimigate/core/member/form"
+	"mimigate/core/member/keys"
+	"mimigate/core/member/rights"
 	"mimigate/core/mimi"
 	"mimigate/core/mls"
 	"mimigate/core/policy"
-	"mimigate/core/room"
 	"mimigate/core/uri"
 )
 
@@ -23,9 +24,6 @@ import (
 
 // pauseLost is how long a room that lets nobody of ours back in is left alone before it is asked again.
 const pauseLost = 5 * time.Minute
-
-// errNotLetIn: the hub gives no GroupInfo to this user, or there is no such room.
-var errNotLetIn = errors.New("member: the room does not let them in")
 
 func entryName(id uri.Room) []byte { return []byte("entry " + id.String()) }
 
@@ -120,8 +118,12 @@ func (m *Members) enter(id uri.Room, suite mls.CipherSuite, who uri.User) job {
 		if err != nil {
 			return err
 		}
-		plain, err := m.askGroupInfo(ctx, id, suite, leaf)
-		if err != nil && !errors.Is(err, errNotLetIn) {
+		hub, _, err := m.Peers.Hub(id.Provider())
+		if err != nil {
+			return err
+		}
+		plain, err := m.keys.GroupInfo(ctx, hub, id, suite, leaf)
+		if err != nil && !errors.Is(err, keys.ErrNotLetIn) {
 			return err
 		}
 		return m.Store.Do(ctx, func(ctx context.Context) error {
@@ -137,42 +139,6 @@ func (m *Members) enter(id uri.Room, suite mls.CipherSuite, who uri.User) job {
 	}
 }
 
-// askGroupInfo asks a room's hub for what an external commit needs, as the owner of a leaf-to-be, and checks that the answer is the
-// hub's and of this room (mimi-protocol-06 §5.6).
-func (m *Members) askGroupInfo(ctx context.Context, id uri.Room, suite mls.CipherSuite, leaf mls.LeafTemplate) (*mimi.GroupInfoPlain, error) {
-	req := &mimi.GroupInfoRequest{Suite: suite, SignatureKey: leaf.Signature.PublicBytes(), Credential: leaf.Credential}
-	private, err := req.NewKey(m.MLS.Suites, leaf.Signature)
-	if err == nil {
-		err = req.Sign(m.MLS.Suites, leaf.Signature)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("member: %w", err)
-	}
-	hub, _, err := m.Peers.Hub(id.Provider())
-	if err != nil {
-		return nil, err
-	}
-	resp, err := hub.GroupInfo(ctx, m.Provider, id, req)
-	switch {
-	case mimi.Final(err), err == nil && resp.Code != mimi.GroupInfoSuccess:
-		return nil, errNotLetIn
-	case err != nil:
-		return nil, err
-	}
-	plain, err := resp.Open(m.MLS.Suites, private)
-	if err != nil || resp.Room != id.String() {
-		return nil, fmt.Errorf("member: the hub's GroupInfo: %w", errors.Join(err, errNotLetIn))
-	}
-	var senders mls.ExternalSenders
-	data, _ := plain.GroupInfo.Context.Extensions.Get(mls.ExtExternalSenders)
-	if err := mls.Unmarshal(data, &senders); err != nil || !slices.ContainsFunc(senders, func(s mls.ExternalSender) bool {
-		return bytes.Equal(s.SignatureKey, resp.Hub.SignatureKey) && s.Credential.Equal(&resp.Hub.Credential)
-	}) {
-		return nil, fmt.Errorf("%w: signed by nobody of the room's hub", errNotLetIn)
-	}
-	return plain, nil
-}
-
 // notLetIn goes on after the hub has refused one of our people a GroupInfo.
 func (m *Members) notLetIn(ctx context.Context, s *shared, who uri.User) error {
 	if s.stale && s.group != nil {
@@ -180,7 +146,7 @@ func (m *Members) notLetIn(ctx context.Context, s *shared, who uri.User) error {
 		if s.tried%len(m.enterers(s)) != 0 {
 			return nil
 		}
-		return mimi.RetryAfter(pauseLost, errNotLetIn)
+		return mimi.RetryAfter(pauseLost, keys.ErrNotLetIn)
 	}
 	return m.abandon(ctx, s, who.String(), "the room does not let them in")
 }
@@ -214,7 +180,7 @@ func (m *Members) stageEntry(ctx context.Context, s *shared, who uri.User, leaf 
 		}
 	}
 	if state.Role(who) == policy.NoRole {
-		u := state.Change(participant(who, openRole(state, who)))
+		u := state.Change(participant(who, rights.OpenRole(state, who)))
 		o.Proposals = append(o.Proposals, componentUpdate(policy.ParticipantList, u.Marshal()))
 	}
 	g, step, err := mls.ExternalCommit(m.MLS, &plain.GroupInfo, leaf, o)
@@ -245,17 +211,6 @@ func (m *Members) notEntered(ctx context.Context, s *shared, c *Commit, resp *mi
 func (m *Members) unenterable(ctx context.Context, s *shared, who uri.User, err error) error {
 	m.Log.Error("a room cannot be entered", "room", s.id, "error", err)
 	return m.notLetIn(ctx, s, who)
-}
-
-// openRole is the role in which a room takes somebody who comes by themself; the member's where it takes nobody, and will say so.
-func openRole(s *room.State, who uri.User) uint32 {
-	rules := s.Rules()
-	for i := range rules.Roles {
-		if to := rules.Roles[i].Index; to > policy.BannedRole && rules.AllowedJoin(policy.Actor{Domain: who.Domain()}, to) == nil {
-			return uint32(to)
-		}
-	}
-	return uint32(policy.MemberRole)
 }
 
 // isEntry reports whether a handshake is our external commit that is on its way.
@@ -360,8 +315,12 @@ func (m *Members) examine(s *shared) job {
 		if err != nil {
 			return err
 		}
-		plain, err := m.askGroupInfo(ctx, id, suite, leaf)
-		if err != nil && !errors.Is(err, errNotLetIn) {
+		hub, _, err := m.Peers.Hub(id.Provider())
+		if err != nil {
+			return err
+		}
+		plain, err := m.keys.GroupInfo(ctx, hub, id, suite, leaf)
+		if err != nil && !errors.Is(err, keys.ErrNotLetIn) {
 			return err
 		}
 		return m.Store.Do(ctx, func(ctx context.Context) error {

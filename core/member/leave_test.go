@@ -9,6 +9,7 @@ import (
 
 	"mimigate/core/mimi"
 	"mimigate/core/mls"
+	"mimigate/core/room"
 	"mimigate/core/uri"
 )
 
@@ -137,4 +138,60 @@ func TestCommitsInTurn(t *testing.T) {
 	for _, s := range []*side{a, b, c} {
 		s.until(left, func() bool { return s.sink.told(left) })
 	}
+}
+
+// Every leaf of ours gets new keys, again and again, while people talk; nobody notices.
+func TestRotation(t *testing.T) {
+	a, b := newSide(t, "a.example"), newSide(t, "b.example")
+	connect(a, b)
+	id := a.room("club")
+	a.want(id, b.user("gateway"), 6)
+	for i := range 3 {
+		a.want(id, a.user(fmt.Sprint("a", i)), 2)
+		a.want(id, b.user(fmt.Sprint("b", i)), 2)
+	}
+	b.until("all are in", func() bool { return strings.Count(b.sink.all(), "0→2") == 6 })
+	before, epoch, events := a.keys(id), a.epoch(id), a.sink.all()
+	for _, s := range []*side{a, b} {
+		s.rotate = 400 * time.Millisecond
+		s.reopen()
+	}
+	a.until("new keys", func() bool {
+		talk(a, b, id, fmt.Sprint(" in ", a.epoch(id)))
+		now := a.keys(id)
+		for key := range before {
+			if now[key] {
+				return false
+			}
+		}
+		return true
+	})
+	t.Logf("%d epochs", a.epoch(id)-epoch)
+	if now := a.sink.all(); now != events {
+		t.Errorf("somebody noticed: %s", now)
+	}
+	for _, s := range []*side{a, b} {
+		s.rotate = 0
+		s.reopen()
+	}
+	talk(a, b, id, " at last")
+	a.until("rest", func() bool { return a.rests() && b.rests() })
+}
+
+// keys are the signature keys of the leaves of a room of the side's.
+func (s *side) keys(id uri.Room) map[string]bool {
+	s.t.Helper()
+	records, err := s.LoadRecords(s.t.Context(), []byte("hub "+id.String()))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	g, err := mls.LoadPublicGroup(&mls.Config{Components: room.Components{}}, records)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	keys := make(map[string]bool)
+	for _, l := range g.Members() {
+		keys[string(l.SignatureKey)] = true
+	}
+	return keys
 }

@@ -61,8 +61,10 @@ type Config struct {
 	// Echo is how long a hub may take to send back what it has accepted of ours; 0: a minute. Where others' messages come first,
 	// it is clear before that it never will.
 	Echo time.Duration
-	Now  func() time.Time
-	Log  *slog.Logger
+	// Rotate is in what time each of our leaves gets new keys, if a room's policy does not want it sooner; 0: 30 days.
+	Rotate time.Duration
+	Now    func() time.Time
+	Log    *slog.Logger
 }
 
 // Members are the MLS clients of this provider's people. Their methods may be called from several goroutines.
@@ -73,6 +75,8 @@ type Members struct {
 	keys    *keys.Keys
 	queues  *mimi.Queues[uri.Room]
 	watch   *mimi.Queues[uri.Room] // what should have happened by now
+	stop    context.CancelFunc     // of rotation
+	stopped sync.WaitGroup
 
 	mu    sync.Mutex
 	rooms map[uri.Room]*shared
@@ -107,6 +111,9 @@ func New(cfg Config) (*Members, error) {
 	if m.Echo == 0 {
 		m.Echo = time.Minute
 	}
+	if m.Rotate == 0 {
+		m.Rotate = 30 * 24 * time.Hour
+	}
 	m.watch = mimi.NewQueues(m.check)
 	m.queues = mimi.NewQueues(func(ctx context.Context, id uri.Room) (bool, error) { return m.step(ctx, id, true) })
 	return m, nil
@@ -123,11 +130,18 @@ func (m *Members) Start(ctx context.Context, sink Sink) error {
 		m.queues.Wake(id)
 		m.watch.WakeAfter(id, m.Patience)
 	}
+	rotation, stop := context.WithCancel(context.Background())
+	m.stop = stop
+	m.stopped.Go(func() { m.rotate(rotation) })
 	return nil
 }
 
 // Close ends what the members do by themselves, and waits for it.
 func (m *Members) Close() {
+	if m.stop != nil {
+		m.stop()
+		m.stopped.Wait()
+	}
 	m.watch.Close()
 	m.queues.Close()
 }

@@ -13,7 +13,7 @@ import (
 	"mimigate/core/uri"
 )
 
-var every = flag.Int64("every", 11, "at which points of a recovery a provider is killed: 1 for each")
+var every = flag.Int64("every", 23, "at which points of a recovery a provider is killed: 1 for each")
 
 // backup copies a provider's store, and restore puts the copy in the place of what has become of it since.
 func (s *side) backup() (restore func(id uri.Room)) {

@@ -226,17 +226,23 @@ func (m *Members) updated(ctx context.Context, id uri.Room, request []byte, comm
 		return m.lose(ctx, s, "the hub has gone back")
 	}
 	if resp.Code == mimi.UpdateWrongEpoch {
-		s.vain = s.group.Epoch() + 1 // the commit that took it is yet to come
+		m.inVain(ctx, s) // the commit that took it is yet to come
 		return nil
 	}
 	m.Log.Info("commit refused", "room", id, "reason", resp.Description, "changes", len(c.Subjects))
 	return m.refused(ctx, s, c.Subjects, "the room's provider does not allow it")
 }
 
+// inVain remembers that nothing of ours can be committed in this epoch. If it lasts, it is tried again all the same.
+func (m *Members) inVain(ctx context.Context, s *shared) {
+	s.vain = s.group.Epoch() + 1
+	m.Store.OnCommit(ctx, func() { m.watch.WakeAfter(s.id, m.Echo) })
+}
+
 // refused follows a commit that is not possible: alone each of its changes may be, and one that is not is told to the Sink.
 func (m *Members) refused(ctx context.Context, s *shared, subjects []string, reason string) error {
 	if len(subjects) == 0 {
-		s.vain = s.group.Epoch() + 1
+		m.inVain(ctx, s)
 		return nil
 	}
 	if len(subjects) == 1 {

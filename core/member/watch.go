@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"mimigate/core/member/form"
+	"mimigate/core/member/rights"
 	"mimigate/core/mimi"
 	"mimigate/core/mls"
 	"mimigate/core/policy"
@@ -112,19 +113,7 @@ func (m *Members) recheck(ctx context.Context, s *shared) (time.Duration, error)
 // gateway before us a while later, so that one commits and no more. The first is the hub's own gateway participant, then it goes
 // by each provider's lowest leaf.
 func (m *Members) turn(s *shared) time.Duration {
-	gone := leaving(s.group)
-	var line []uri.Provider
-	for l := range s.state.Leaves() {
-		p := l.User.Provider()
-		if gone[l.Index] || s.state.Role(l.User) <= policy.BannedRole {
-			continue
-		}
-		if gateway, err := p.User("gateway"); err == nil && l.User == gateway && p == s.id.Provider() {
-			line = slices.Insert(line, 0, p)
-		} else if !slices.Contains(line, p) {
-			line = append(line, p)
-		}
-	}
+	line := rights.Line(s.state, rights.Leaving(s.group))
 	if s.proposed.IsZero() {
 		s.proposed = m.Now()
 	}
@@ -136,7 +125,7 @@ func (m *Members) turn(s *shared) time.Duration {
 // Nil: it is proposed already.
 func (m *Members) depart(s *shared, r *Request, user uri.User) (job, error) {
 	leaf := s.leaves[user]
-	if leaving(s.group)[leaf] || s.departed[r.Subject] == s.group.Epoch()+1 {
+	if rights.Leaving(s.group)[leaf] || s.departed[r.Subject] == s.group.Epoch()+1 {
 		return nil, nil
 	}
 	req, err := m.departure(s, user, leaf)
