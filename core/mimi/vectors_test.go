@@ -426,3 +426,29 @@ func TestIdentify(t *testing.T) {
 		}
 	}
 }
+
+// What of spec/mimi.md appendix A belongs to MLS's extensions, in the form that MIMI uses them.
+func TestExtensionVectors(t *testing.T) {
+	gfm := mls.MediaType{Type: "text/markdown", Parameters: []mls.Parameter{{Name: "variant", Value: "GFM-MIMI"}}}
+	plain := mls.MediaType{Type: "text/plain", Parameters: []mls.Parameter{{Name: "charset", Value: "utf-8"}}}
+	message := mls.MediaType{Type: "application/mimi-content"}
+	dictionary := mls.AppDataDictionary{{ID: 0x0027, Data: unhex(t, "00000001000000010006"+"00250026002c")}}
+	for name, test := range map[string]struct {
+		v    mls.Marshaler
+		want string
+	}{
+		"SafeAAD":                 {mls.SafeAAD{{Component: 0x20, Data: unhex(t, vectorTag)}}, "23002020" + vectorTag},
+		"SafeAAD, empty":          {mls.SafeAAD{}, "00"},
+		"media types of a group":  {mls.MediaTypeList{message}, "1a186170706c69636174696f6e2f6d696d692d636f6e74656e7400"},
+		"media types of a leaf":   {mls.MediaTypeList{message, plain, gfm}, "4054186170706c69636174696f6e2f6d696d692d636f6e74656e74000a746578742f706c61696e0e0763686172736574057574662d380d746578742f6d61726b646f776e110776617269616e740847464d2d4d494d49"},
+		"app_components":          {mls.ComponentsList{1, 2, 3, 0x22, 0x21, 0x23, 0x25, 0x26, 0x27}, "12000100020003002200210023002500260027"},
+		"extension of dictionary": {mls.Extensions{dictionary.Extension()}, "17" + "0006141300271000000001000000010006" + "00250026002c"},
+	} {
+		if got := hex.EncodeToString(mls.Marshal(test.v)); got != test.want {
+			t.Errorf("%s: got  %s\nwant %s", name, got, test.want)
+		}
+	}
+	if got := hex.EncodeToString([]byte(mls.ComponentLabel(0x8001, "test"))); got != "0d4d4c5320436f6d706f6e656e7480010474657374" {
+		t.Errorf("ComponentOperationLabel: %s", got)
+	}
+}
