@@ -401,6 +401,37 @@ func TestHealth(t *testing.T) {
 	}
 }
 
+// A database that does not answer is told of while it does not; what waits for it is done when it does.
+func TestSlow(t *testing.T) {
+	s := open(t, postgres(t))
+	db, err := sql.Open("pgx", server.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	tx, err := db.Begin()
+	if err == nil {
+		_, err = tx.Exec(fmt.Sprintf(`SELECT 1 FROM %s.store_owner FOR UPDATE`, schemaOf(t, s)))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- put(t.Context(), s, "k", "v") }()
+	soon(t, func() error {
+		if err := s.Health(); !errors.Is(err, ErrBusy) {
+			return fmt.Errorf("health: %w", err)
+		}
+		return nil
+	})
+	if err := tx.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil || s.Health() != nil || value(t, t.Context(), s, "k") != "v" {
+		t.Errorf("when it answers again: %v, %v", err, s.Health())
+	}
+}
+
 func schemaOf(t *testing.T, s *Store) string {
 	t.Helper()
 	var name string

@@ -45,6 +45,7 @@ func (d *Database) openPostgres(location string, unsure func(error)) error {
 		return fmt.Errorf("not the URL of a PostgreSQL database: %w", err) // pgx takes passwords out
 	}
 	config.ConnectTimeout = patience
+	config.DialFunc = dialer().DialContext
 	for name, value := range sessions {
 		if _, given := config.RuntimeParams[name]; !given {
 			config.RuntimeParams[name] = value
@@ -60,6 +61,12 @@ func (d *Database) openPostgres(location string, unsure func(error)) error {
 	d.engine = engine{connect: e.connect, statement: e.statement, begin: e.begin, commit: e.commit, idle: e.idle, classify: e.classify,
 		snapshot: "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"}
 	return nil
+}
+
+// dialer makes connections whose other end is given up within a minute when it is gone without a word.
+func dialer() *net.Dialer {
+	return &net.Dialer{Timeout: patience,
+		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 20 * time.Second, Interval: 10 * time.Second, Count: 3}, Control: giveUp}
 }
 
 // raw gives the driver's connection to f; it fails where there is none any more.

@@ -230,7 +230,9 @@ func (w *Work) begin() error {
 	if w.open {
 		return nil
 	}
+	w.busy.Store(time.Now().UnixNano())
 	if err := w.db.Begin(); err != nil {
+		w.busy.Store(0)
 		err = fmt.Errorf("store: begin: %w", err)
 		w.Note(err)
 		return err
@@ -244,6 +246,7 @@ func (w *Work) end(keep bool) error {
 	if !w.open {
 		return nil
 	}
+	defer w.busy.Store(0)
 	err := w.broken
 	w.open, w.broken = false, nil
 	if err != nil || !keep {

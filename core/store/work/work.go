@@ -4,6 +4,7 @@ package work
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -15,11 +16,15 @@ import (
 // ErrClosed: the store is closing or closed; nothing of the unit was done.
 var ErrClosed = errors.New("store: closed")
 
+// slowAfter is how long a transaction may take before Health tells.
+const slowAfter = 3 * time.Second
+
 // Work is the work on one database. Its methods may be called from several goroutines.
 type Work struct {
 	db      *database.Database
 	log     *slog.Logger
 	health  atomic.Pointer[error]
+	busy    atomic.Int64                        // Unix nanoseconds at which the open transaction began, 0 for none
 	lost    chan struct{}                       // closed when another instance has taken over,
 	once    sync.Once                           // here
 	observe func(units int, took time.Duration) // nil: nobody
@@ -61,6 +66,11 @@ func (w *Work) Stop() error {
 func (w *Work) Health() error {
 	if err := w.health.Load(); err != nil {
 		return *err
+	}
+	if began := w.busy.Load(); began != 0 {
+		if d := time.Since(time.Unix(0, began)); d > slowAfter {
+			return fmt.Errorf("store: %w (no answer for %v)", database.ErrBusy, d.Round(time.Second))
+		}
 	}
 	return nil
 }
