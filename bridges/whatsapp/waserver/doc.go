@@ -33,7 +33,7 @@
 // A stanza for a device (message, receipt, notification) is kept until that device acknowledges it, across connections,
 // and is sent again at the next login, in order, between offline_preview and offline. A device is sent nothing before it
 // says that it is active. Typing and presence go only to devices that said they are available. A second login of a device
-// replaces the first. A group's members are addressed by LID, unless the group is made old-fashioned (Server.ByNumber).
+// replaces the first. A group's members are addressed by LID, unless the group is made old-fashioned (Server.OldFashioned).
 // What a client asks that the server does not know is refused with 501 and remembered: Server.Unknown.
 //
 // # What is not there

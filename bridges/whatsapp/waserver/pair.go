@@ -11,6 +11,7 @@ import (
 	waBinary "go.mau.fi/whatsmeow/binary"
 	"go.mau.fi/whatsmeow/types"
 
+	"mimigate/bridges/whatsapp/waserver/collections"
 	"mimigate/bridges/whatsapp/waserver/link"
 	"mimigate/bridges/whatsapp/waserver/stanza"
 )
@@ -119,6 +120,26 @@ func (a *account) devicesChanged(kind string, changed *device) {
 			d.notify(a.LID, "devices", nil, waBinary.Node{Tag: kind, Attrs: waBinary.Attrs{"device_hash": stanza.ListHash(lids)}, Content: []waBinary.Node{
 				{Tag: "device", Attrs: waBinary.Attrs{"jid": changed.lid(), "key-index": int(changed.id)}},
 			}})
+		}
+	}
+}
+
+// register makes a phone the account's, in place of another with all that was linked to it. The server is locked.
+func (a *account) register(phone *device) {
+	anew := len(a.devices) > 0
+	for _, d := range slices.Clone(a.devices) {
+		a.server.unlink(d)
+	}
+	a.devices, a.state = []*device{phone}, collections.State{}
+	if !anew {
+		return
+	}
+	a.devicesChanged("add", phone)
+	for _, w := range a.server.accounts {
+		if a.watchers[w] && w != a {
+			for _, d := range w.devices {
+				d.notify(a.LID, "encrypt", nil, waBinary.Node{Tag: "identity"})
+			}
 		}
 	}
 }

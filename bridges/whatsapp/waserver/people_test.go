@@ -363,3 +363,23 @@ func TestNotInTheProduct(t *testing.T) {
 		}
 	}
 }
+
+// Somebody has a new phone: what is linked to the old one is unlinked, and others go on with the new identity.
+func TestNewPhone(t *testing.T) {
+	loggingOut(t)
+	s, alice, linked, bob := start(t)
+	bobsOther := bob.Link(t)
+	linked.Text(t, bob.JID(), "old phone")
+	waclient.WaitText(t, bobsOther, "old phone")
+	again := s.Phone(t, bobNumber, "Bob again")
+	waclient.Wait[*events.LoggedOut](t, bobsOther, nil)
+	waclient.Wait[*events.LoggedOut](t, bob.Client, nil)
+	waclient.Wait(t, linked, func(e *events.IdentityChange) bool { return e.JID == again.LID() })
+	linked.Text(t, again.JID(), "new phone")
+	waclient.WaitText(t, again.Client, "new phone")
+	again.Text(t, alice.JID(), "here I am")
+	if m := waclient.WaitText(t, linked, "here I am"); m.Info.Sender != bob.LID() || m.Info.PushName != "Bob again" {
+		t.Errorf("%+v", m.Info)
+	}
+	quiet(t, s, alice.Client) // Alice's linked device and Bob's new phone find each other by way of retries
+}

@@ -4,8 +4,6 @@ package waserver
 
 import (
 	"context"
-	"encoding/binary"
-	"slices"
 	"sync"
 	"testing"
 
@@ -30,7 +28,6 @@ import (
 type Phone struct {
 	*waclient.Client
 	server   *Server
-	number   string
 	account  *account
 	identity *keys.KeyPair
 
@@ -46,10 +43,11 @@ func (s *Server) Client(t testing.TB) *waclient.Client {
 	return waclient.New(t, s.Hook, nil)
 }
 
-// Phone makes an account, or takes the one that has the number, with a phone that is online. name is its push name.
+// Phone makes an account with a phone that is online; name is its push name. Where an account has the number, its owner
+// registers anew on another phone: linked devices are unlinked, app state is gone, and others learn of a new identity.
 func (s *Server) Phone(t testing.TB, number, name string) *Phone {
 	t.Helper()
-	p := &Phone{server: s, number: number, jobs: make(chan func(context.Context), 64), seen: map[types.MessageID]*events.Message{}}
+	p := &Phone{server: s, jobs: make(chan func(context.Context), 64), seen: map[types.MessageID]*events.Message{}}
 	var err error
 	own := &device{}
 	p.Client = waclient.New(t, s.Hook, func(d *store.Device) {
@@ -59,7 +57,7 @@ func (s *Server) Phone(t testing.TB, number, name string) *Phone {
 		defer s.mu.Unlock()
 		p.account = s.add(number, name)
 		own.account, own.noise, own.identity = p.account, d.NoiseKey.Pub[:], d.IdentityKey.Pub[:]
-		p.account.devices = slices.Concat([]*device{own}, slices.DeleteFunc(p.account.devices, func(d *device) bool { return d.id == 0 }))
+		p.account.register(own)
 		id := own.pn()
 		d.ID, d.LID = &id, own.lid()
 		if d.Account, err = link.Sign(d.IdentityKey, 0, d.IdentityKey.Pub[:], stanza.Now()); err == nil {
@@ -91,34 +89,18 @@ func (s *Server) Phone(t testing.TB, number, name string) *Phone {
 	return p
 }
 
-// phoneKeys is how many one-time keys a phone has at first. It hands them to the server directly: the 812 that whatsmeow
-// makes for a new device take most of a test's time.
+// phoneKeys is how many one-time keys a phone has at first. It hands them to the server directly, which takes less time.
 const phoneKeys = 50
 
 func (p *Phone) giveKeys(t testing.TB, own *device) {
 	t.Helper()
-	ctx := t.Context()
-	list, err := p.Store.PreKeys.GetOrGenPreKeys(ctx, phoneKeys)
+	k, err := p.Keys(t.Context(), phoneKeys)
 	if err != nil {
-		t.Fatalf("waserver: phone: keys: %v", err)
-	}
-	if err := p.Store.PreKeys.MarkPreKeysAsUploaded(ctx, list[len(list)-1].KeyID); err != nil {
-		t.Fatalf("waserver: phone: keys: %v", err)
+		t.Fatal(err)
 	}
 	p.server.mu.Lock()
 	defer p.server.mu.Unlock()
-	own.registration = binary.BigEndian.AppendUint32(nil, p.Store.RegistrationID)
-	own.signed = keyNode("skey", p.Store.SignedPreKey)
-	own.signed.Content = append(own.signed.GetChildren(), waBinary.Node{Tag: "signature", Content: p.Store.SignedPreKey.Signature[:]})
-	for _, k := range list {
-		own.oneTime = append(own.oneTime, keyNode("key", k))
-	}
-}
-
-func keyNode(tag string, k *keys.PreKey) waBinary.Node {
-	return waBinary.Node{Tag: tag, Content: []waBinary.Node{
-		{Tag: "id", Content: binary.BigEndian.AppendUint32(nil, k.KeyID)[1:]}, {Tag: "value", Content: k.Pub[:]},
-	}}
+	own.registration, own.signed, own.oneTime = k.Registration, k.Signed, k.OneTime
 }
 
 // appStateKey is the id of the one key of app state that a phone has.
@@ -131,7 +113,7 @@ func (p *Phone) JID() types.JID { return p.account.PN }
 func (p *Phone) LID() types.JID { return p.account.LID }
 
 // Number is the person's number, digits only.
-func (p *Phone) Number() string { return p.number }
+func (p *Phone) Number() string { return p.account.PN.User }
 
 // work starts what does the phone's errands, which ends before the client does.
 func (p *Phone) work(t testing.TB) {
@@ -214,7 +196,7 @@ func (p *Phone) EnterCode(t testing.TB, code string) types.JID {
 	t.Helper()
 	s := p.server
 	var asked *codeLink
-	s.wait(t, "a client asks for a pairing code", func() bool { asked = s.codes[p.number]; return asked != nil })
+	s.wait(t, "a client asks for a pairing code", func() bool { asked = s.codes[p.Number()]; return asked != nil })
 	exchange, err := link.Begin(p.identity, code, asked.wrapped)
 	if err != nil {
 		t.Fatal(err)
@@ -238,7 +220,7 @@ func (p *Phone) EnterCode(t testing.TB, code string) types.JID {
 			finished.Ref = ref
 		}
 	}
-	delete(s.codes, p.number)
+	delete(s.codes, p.Number())
 	s.mu.Unlock()
 	j, err := p.link(finished)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"compress/zlib"
 	"context"
 	"crypto/rand"
+	"encoding/binary"
 	"fmt"
 	"time"
 
@@ -19,6 +20,7 @@ import (
 	"go.mau.fi/whatsmeow/store"
 	"go.mau.fi/whatsmeow/types"
 	"go.mau.fi/whatsmeow/types/events"
+	"go.mau.fi/whatsmeow/util/keys"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -64,6 +66,39 @@ func (c *Client) SendPeer(ctx context.Context, to types.JID, message *waE2E.Prot
 		return fmt.Errorf("waclient: own device: %w", err)
 	}
 	return nil
+}
+
+// Keys are a device's Signal keys as its server keeps them.
+type Keys struct {
+	Registration []byte // 4 octets
+	Signed       waBinary.Node
+	OneTime      []waBinary.Node
+}
+
+// Keys returns a device's keys, with n one-time keys, which count as given to its server.
+func (c *Client) Keys(ctx context.Context, n uint32) (Keys, error) {
+	list, err := c.Store.PreKeys.GetOrGenPreKeys(ctx, n)
+	if err != nil {
+		return Keys{}, fmt.Errorf("waclient: keys: %w", err)
+	}
+	if err := c.Store.PreKeys.MarkPreKeysAsUploaded(ctx, list[len(list)-1].KeyID); err != nil {
+		return Keys{}, fmt.Errorf("waclient: keys: %w", err)
+	}
+	signed := c.Store.SignedPreKey
+	k := Keys{
+		Registration: binary.BigEndian.AppendUint32(nil, c.Store.RegistrationID),
+		Signed:       keyNode("skey", signed, waBinary.Node{Tag: "signature", Content: signed.Signature[:]}),
+	}
+	for _, o := range list {
+		k.OneTime = append(k.OneTime, keyNode("key", o))
+	}
+	return k, nil
+}
+
+func keyNode(tag string, k *keys.PreKey, more ...waBinary.Node) waBinary.Node {
+	return waBinary.Node{Tag: tag, Content: append([]waBinary.Node{
+		{Tag: "id", Content: binary.BigEndian.AppendUint32(nil, k.KeyID)[1:]}, {Tag: "value", Content: k.Pub[:]},
+	}, more...)}
 }
 
 // fingerprint says which devices know a key of app state; nobody reads it.
