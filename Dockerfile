@@ -13,7 +13,8 @@ COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
 ARG WITHOUT=""
-RUN CGO_ENABLED=1 go build -trimpath -tags "goolm ${WITHOUT}" -ldflags "-s -w" -o /mimigate ./cmd/mimigate
+ARG VERSION=""
+RUN CGO_ENABLED=1 go build -trimpath -tags "goolm ${WITHOUT}" -ldflags "-s -w -X main.release=${VERSION}" -o /mimigate ./cmd/mimigate
 
 FROM debian:bookworm-slim
 RUN apt-get update \

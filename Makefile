@@ -1,6 +1,13 @@
 # make test       everything: format, vet, staticcheck, unit, race, fuzzing, integration with real servers, nested modules
 # make run        builds mimigate and starts the demo, which needs nothing but the binary
 # make build      the binary ./mimigate (WITHOUT=nowhatsapp leaves libsignal, GPL-3.0, out)
+# make soak       people talk through a gateway that is killed, frozen out, refused and flooded, for SOAK=10m on each kind of store
+# make bench-gateway  figures of the gateway: CPU for a message, memory, rooms
+# make deb        a Debian package in dist/ (WITHOUT=nowhatsapp as for build)
+# make cross      binaries for linux arm64 and armv7 in dist/, with Debian's cross compilers (gcc-aarch64-linux-gnu libc6-dev-arm64-cross
+#                 gcc-arm-linux-gnueabihf libc6-dev-armhf-cross); each is started once under qemu-user, where that is installed
+# make sbom       what the binary is made of, as CycloneDX, in dist/
+# make vuln       known vulnerabilities of what we use and call (govulncheck; it asks vuln.go.dev)
 # make bench-mls  figures of the MLS engine beside other implementations and the floor
 # make interop    the MLS engine against mls-go and ts-mls in full: every scenario and 200 epochs in every suite (some 10 minutes)
 # make setup      only what `make test` installs first: apt (as root), .cache/python, .cache/tsmls, .cache/bin
@@ -15,13 +22,17 @@
 
 TAGS := goolm $(WITHOUT)
 export FUZZTIME ?= 3s
+SOAK ?= 10m
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+STAMP := -X main.release=$(VERSION)
+GOBUILD := CGO_ENABLED=1 go build -trimpath -tags '$(TAGS)' -ldflags '-s -w $(STAMP)'
 
 .PHONY: all build run setup test interop fmt vet bench-mls clean
 
 all: build
 
 build:
-	go build -tags '$(TAGS)' -o mimigate ./cmd/mimigate
+	go build -tags '$(TAGS)' -ldflags '$(STAMP)' -o mimigate ./cmd/mimigate
 
 run: build
 	./mimigate demo
@@ -42,8 +53,36 @@ vet:
 interop: setup
 	cd core/mls/interop && go test -count=1 -timeout 40m -run TestOurs -full .
 
+soak: setup
+	MIMIGATE_TEST_REQUIRE=all go test -count=1 -tags '$(TAGS)' -timeout 6h -run TestFaults -v ./core/gateway -soak $(SOAK)
+
+bench-gateway:
+	go test -count=1 -tags '$(TAGS)' -run '^$$' -bench BenchmarkGateway -benchtime 1x -timeout 30m ./core/gateway
+
+dist/mimigate: .FORCE
+	mkdir -p dist
+	$(GOBUILD) -o $@ ./cmd/mimigate
+
+deb: dist/mimigate
+	packaging/debian/build dist/mimigate '$(VERSION)' "$$(dpkg --print-architecture)" dist/mimigate.deb
+
+cross:
+	mkdir -p dist
+	GOARCH=arm64 CC=aarch64-linux-gnu-gcc $(GOBUILD) -o dist/mimigate-linux-arm64 ./cmd/mimigate
+	GOARCH=arm GOARM=7 CC=arm-linux-gnueabihf-gcc $(GOBUILD) -o dist/mimigate-linux-armv7 ./cmd/mimigate
+	! command -v qemu-aarch64 >/dev/null || qemu-aarch64 -L /usr/aarch64-linux-gnu dist/mimigate-linux-arm64 demo --script
+	! command -v qemu-arm >/dev/null || qemu-arm -L /usr/arm-linux-gnueabihf dist/mimigate-linux-armv7 version
+
+sbom: dist/mimigate
+	go -C .ci/tools run ./sbom "$(CURDIR)/dist/mimigate" > dist/mimigate.cdx.json
+
+vuln:
+	go run golang.org/x/vuln/cmd/govulncheck@v1.1.4 -tags '$(TAGS)' ./...
+
 bench-mls: setup
 	cd core/mls/interop && go run -tags '$(TAGS)' ./bench
 
 clean:
-	rm -rf mimigate .cache
+	rm -rf mimigate dist .cache
+
+.FORCE:

@@ -36,12 +36,16 @@ func TestMain(m *testing.M) {
 func serve(file string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	c, err := config.Load(config.Options{Path: file, Drivers: bridges.Drivers(), Suites: gateway.Suites()})
+	drivers := bridges.Drivers()
+	for _, name := range []string{"a", "b", "c", "d"} {
+		drivers["wirechat-"+name] = wirechatDriver()
+	}
+	c, err := config.Load(config.Options{Path: file, Drivers: drivers, Suites: gateway.Suites()})
 	if err != nil {
 		return err
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	g, err := gateway.New(ctx, gateway.Options{Config: c, Drivers: bridges.Drivers(), Log: log})
+	g, err := gateway.New(ctx, gateway.Options{Config: c, Drivers: drivers, Log: log})
 	if err != nil {
 		return err
 	}
