@@ -10,6 +10,7 @@ import (
 
 	"mimigate/core/gateway/consents"
 	"mimigate/core/hub"
+	"mimigate/core/identity"
 	"mimigate/core/mimi"
 	"mimigate/core/uri"
 )
@@ -17,6 +18,10 @@ import (
 // newConsents makes what answers for our people.
 func (g *Gateway) newConsents() *consents.Desk {
 	return consents.New(consents.Options{Provider: g.provider, Store: g.store, Persons: g.persons, Peers: g.peers, Log: g.log,
+		Asked: func(ctx context.Context, s identity.Scope) error { return g.router.Asked(ctx, s) },
+		Answered: func(ctx context.Context, s identity.Scope, granted bool) error {
+			return g.router.Answered(ctx, s, granted)
+		},
 		Granted: func(ctx context.Context, of uri.Provider) { g.arrange(ctx, g.roomsInviting(of.Domain())) },
 		May: func(of uri.Provider) (consents.May, bool) {
 			m, ok := g.federation.may(of)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"mimigate/core/config"
+	"mimigate/core/gateway/consents"
 	"mimigate/core/gateway/made"
 	"mimigate/core/identity"
 	"mimigate/core/member"
@@ -26,6 +27,7 @@ func (g *Gateway) routerOptions() router.Options {
 	return router.Options{
 		Provider: g.provider, Language: c.Provider.Language, Admins: admins(c), Tell: chat(c.Admins.Tell), Rules: rules(policyOf(c, config.DefaultPolicy)),
 		Store: g.metrics.Store(g.store, g.log), Identity: g.persons, Members: g.members, Rooms: g.members, Accounts: g, Log: g.log,
+		Elsewhere: consents.Elsewhere{Desk: g.consents, Identifiers: g.peers.Identifiers}, Hopeless: hopeless,
 	}
 }
 
@@ -73,6 +75,12 @@ func (g *Gateway) madeRooms() *made.Rooms {
 			return g.router.Configure(ctx, rooms)
 		},
 	})
+}
+
+// hopeless reports whether members will never take a message that they failed to take so: its sender may not say it, is not in the room, or
+// the room is not there. Anything else may pass.
+func hopeless(err error) bool {
+	return errors.Is(err, policy.ErrDenied) || errors.Is(err, member.ErrNotParticipant) || errors.Is(err, member.ErrNoRoom) || errors.Is(err, member.ErrUser)
 }
 
 func chat(c config.Chat) router.Chat { return router.Chat{Account: c.Account, Name: c.ID} }

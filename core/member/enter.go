@@ -71,7 +71,7 @@ func (m *Members) lose(ctx context.Context, s *shared, why string) error {
 	return m.Store.SetStale(ctx, s.id, true)
 }
 
-// nextEntry finds the next job of a room whose group is lost, or that one of our people is to enter first of all.
+// nextEntry finds the next job of a room whose group is lost.
 func (m *Members) nextEntry(ctx context.Context, s *shared) (job, error) {
 	c, err := m.Store.PendingCommit(ctx, s.id)
 	switch {
@@ -82,19 +82,11 @@ func (m *Members) nextEntry(ctx context.Context, s *shared) (job, error) {
 	case c != nil && s.entry != nil:
 		return m.update(s.id, c.Request)
 	}
-	if s.group != nil {
-		who := m.enterers(s)
-		return m.enter(s.id, s.group.CipherSuite(), who[s.tried%len(who)]), nil
+	if s.group == nil {
+		return nil, nil // nobody of ours is in it yet
 	}
-	requests, err := m.Store.RoomRequests(ctx, s.id)
-	if err != nil || len(requests) == 0 {
-		return nil, err
-	}
-	user, err := uri.ParseUser(requests[0].Subject)
-	if err != nil {
-		return nil, err
-	}
-	return m.enter(s.id, m.Suite, user), nil
+	who := m.enterers(s)
+	return m.enter(s.id, s.group.CipherSuite(), who[s.tried%len(who)]), nil
 }
 
 // enterers are those who may recover a room, in the order in which they try: the gateway participant first.
@@ -141,7 +133,7 @@ func (m *Members) enter(id uri.Room, suite mls.CipherSuite, who uri.User) job {
 
 // notLetIn goes on after the hub has refused one of our people a GroupInfo.
 func (m *Members) notLetIn(ctx context.Context, s *shared, who uri.User) error {
-	if s.stale && s.group != nil {
+	if s.stale {
 		s.tried++
 		if s.tried%len(m.enterers(s)) != 0 {
 			return nil

@@ -235,14 +235,12 @@ func (m *Members) room(ctx context.Context, id uri.Room) (*shared, error) {
 	return s, m.adopt(ctx, s)
 }
 
-// place is like room; one that our people are not in yet is a room whose group is to be entered first of all.
+// place is like room; one that our people are not in has no group, as if it were lost.
 func (m *Members) place(ctx context.Context, id uri.Room) (*shared, error) {
 	s, err := m.room(ctx, id)
-	if !errors.Is(err, ErrNoRoom) {
-		return s, err
+	if errors.Is(err, ErrNoRoom) {
+		return &shared{id: id, memory: memory{stale: true}}, nil
 	}
-	s = &shared{id: id, memory: memory{stale: true}}
-	s.entry, err = m.loadEntry(ctx, id)
 	return s, err
 }
 

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"mimigate/core/mls"
+	"mimigate/core/room"
 	"mimigate/core/uri"
 )
 
@@ -103,6 +105,60 @@ func TestRestoredFollower(t *testing.T) {
 	if a.sink.told("gap") {
 		t.Error("a heard of a gap")
 	}
+}
+
+// Whom nobody of ours may bring back enters by themself: an admin beside the gateway participant, and everybody where that is not there.
+func TestEnterOneByOne(t *testing.T) {
+	for _, gateway := range []bool{true, false} {
+		t.Run(fmt.Sprint(gateway), func(t *testing.T) {
+			a, b := newSide(t, "a.example"), newSide(t, "b.example")
+			connect(a, b)
+			id := a.room("club")
+			if gateway {
+				a.want(id, b.user("gateway"), 6)
+			}
+			for i := range 3 {
+				a.want(id, a.user(fmt.Sprint("a", i)), 2)
+				a.want(id, b.user(fmt.Sprint("b", i)), 2)
+			}
+			b.until("all are in", func() bool { return strings.Count(b.sink.all(), "0→2") == 6 })
+			if err := a.members.SetRole(t.Context(), id, b.user("b1"), 3); err != nil {
+				t.Fatal(err)
+			}
+			b.until("an admin", func() bool { return strings.Contains(b.sink.all(), "b1@b.example 2→3") })
+			restore := b.backup()
+			talk(a, b, id, " one")
+			restore(id)
+			b.until("gap", func() bool { return b.sink.told("gap") })
+			talk(a, b, id, " two")
+			b.until("all are back", func() bool { return len(b.lost(id)) == 0 })
+			b.reopen()
+			talk(a, b, id, " three")
+			if people, err := a.members.Participants(t.Context(), id); err != nil || people[b.user("b1")] != 3 || people[b.user("b0")] != 2 {
+				t.Errorf("%v, %v", people, err)
+			}
+			a.until("rest", func() bool { return a.rests() && b.rests() })
+		})
+	}
+}
+
+// lost are the leaves of a side's people that it has no keys of.
+func (s *side) lost(id uri.Room) (list []mls.LeafIndex) {
+	s.t.Helper()
+	records, err := s.LoadRecords(s.t.Context(), []byte("member "+id.String()))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	g, err := mls.LoadGroup(&mls.Config{Components: room.Components{}}, records)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for i, l := range g.Members() {
+		if strings.Contains(string(l.Credential.Identity), s.provider.Domain()) && !g.IsLocal(i) {
+			list = append(list, i)
+		}
+	}
+	return list
 }
 
 // A hub that is restored has forgotten epochs: the others find out, and everybody enters what it has now.

@@ -29,7 +29,7 @@ func (m *Members) soon() time.Duration { return m.Batch + rand.N(m.Batch/2+1) }
 // accepted remembers that the hub has accepted something of ours. A hub that is known not to send it back (design §4) is not waited for.
 func (m *Members) accepted(ctx context.Context, s *shared, event mimi.FanoutMessage) error {
 	s.unechoed = append(s.unechoed, acceptance{event, m.Now()})
-	if s.silent || s.group == nil {
+	if s.silent {
 		return m.echo(ctx, s, event.Timestamp)
 	}
 	m.Store.OnCommit(ctx, func() { m.watch.WakeAfter(s.id, m.Echo) })

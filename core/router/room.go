@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base32"
+	"errors"
 	"strings"
 	"time"
 
@@ -222,14 +223,11 @@ func (r *Router) Gap(ctx context.Context, room uri.Room, _ time.Time) error {
 		return err
 	}
 	for _, b := range bindings {
-		if b.Direction == In {
-			continue
-		}
-		if err := r.notice(ctx, b.Place, b.Account, uri.Room{}, content.Text(r.say(phrase.Gap))); err != nil {
-			return err
+		if b.Direction != In {
+			err = errors.Join(err, r.notice(ctx, b.Place, b.Account, uri.Room{}, content.Text(r.say(phrase.Gap))))
 		}
 	}
-	return nil
+	return err
 }
 
 // tellSender says in the conversation that a message came from what became of it; the name comes first among the words.
@@ -254,6 +252,9 @@ func (r *Router) Unchanged(ctx context.Context, room uri.Room, user uri.User, re
 	attended, err := r.Store.Attended(ctx, room, user)
 	if err != nil {
 		return err
+	}
+	if len(attended) == 0 { // somebody elsewhere, whom an admin has invited
+		return r.tellAdmins(ctx, r.say(phrase.Unchanged, user.String(), reason))
 	}
 	for _, b := range attended {
 		if err := r.tellSender(ctx, b.Place, room, user, phrase.Unchanged, reason); err != nil {

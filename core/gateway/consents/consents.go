@@ -34,7 +34,11 @@ type Options struct {
 	May      func(of uri.Provider) (may May, ok bool)
 	// Granted is called once people of a provider have let ours bring them into rooms.
 	Granted func(ctx context.Context, of uri.Provider)
-	Log     *slog.Logger
+	// Asked and Answered tell people in their chats: of a question to one of ours, and of what somebody elsewhere has said. They are called
+	// within the unit that records it; nil: nobody is told.
+	Asked    func(ctx context.Context, s identity.Scope) error
+	Answered func(ctx context.Context, s identity.Scope, granted bool) error
+	Log      *slog.Logger
 }
 
 // Desk answers for our people, and keeps what they are asked. It may be used from several goroutines.
@@ -197,8 +201,11 @@ func (a audience) Known(ctx context.Context, user uri.User) (bool, error) {
 }
 
 // Asked implements people.Audience: the question waits until it is answered, see Waiting.
-func (a audience) Asked(_ context.Context, s mimi.ConsentScope) error {
+func (a audience) Asked(ctx context.Context, s mimi.ConsentScope) error {
 	a.desk.options.Log.Info("somebody elsewhere asks to bring one of our people into rooms: mimigate consent list", "from", s.Requester.Domain())
+	if tell := a.desk.options.Asked; tell != nil {
+		return tell(ctx, identity.Scope(s))
+	}
 	return nil
 }
 
@@ -208,6 +215,9 @@ func (a audience) Answered(ctx context.Context, s mimi.ConsentScope, granted boo
 		a.desk.options.Store.OnCommit(ctx, func() { a.desk.granted.Wake(s.Target.Provider()) })
 	}
 	a.desk.options.Log.Info("somebody elsewhere has answered whether they may be brought into rooms", "from", s.Target.Domain(), "granted", granted)
+	if tell := a.desk.options.Answered; tell != nil {
+		return tell(ctx, identity.Scope(s), granted)
+	}
 	return nil
 }
 
