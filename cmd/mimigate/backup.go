@@ -16,7 +16,7 @@ func backupCommand(p *program) *cobra.Command {
 	c := &cobra.Command{
 		Use: "backup FILE", Short: "Write a backup of the store and the accounts' files, while the gateway runs or not",
 		Long: "Write one state of the store, and the accounts' files, to FILE, and check it. The gateway may run, and goes on.\n" +
-			"What is private is sealed under the master key, which is NOT in the backup: keep a copy of the key elsewhere.",
+			"All of it is sealed under the master key, which is NOT in the backup: keep a copy of the key elsewhere.",
 		Args: arguments(cobra.ExactArgs(1)),
 	}
 	c.Flags().BoolVar(&force, "force", false, "replace FILE if it is there")

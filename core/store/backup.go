@@ -10,30 +10,36 @@ import (
 	"mimigate/core/store/archive"
 	"mimigate/core/store/backup"
 	"mimigate/core/store/database"
+	"mimigate/core/store/seal"
 )
 
-// Backup writes one state of the open store, and the files below its directory, to w; units go on meanwhile. Private columns stay
-// sealed under the master keys, which are not in it. See package archive for the form.
+// Backup writes one state of the open store, and the files below its directory, to w; units go on meanwhile. All of it is sealed under the
+// master key, which is not in it. See package archive for the form.
 func (s *Store) Backup(ctx context.Context, w io.Writer) error {
-	return write(ctx, s.db, w)
+	return write(ctx, s.options, s.db, w)
 }
 
-// Backup is [Store.Backup] for a store that nobody has open. It needs no key.
+// Backup is [Store.Backup] for a store that nobody has open.
 func Backup(ctx context.Context, o Options, w io.Writer) (err error) {
 	db, err := database.Open(ctx, database.Options{Location: o.Location, Dir: o.Dir})
 	if err != nil {
 		return fmt.Errorf("store: %w", err)
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	return write(ctx, db, w)
+	return write(ctx, o, db, w)
 }
 
-func write(ctx context.Context, db *database.Database, w io.Writer) error {
+func write(ctx context.Context, o Options, db *database.Database, w io.Writer) error {
 	steps, err := migrations()
-	if err == nil {
-		err = backup.Write(ctx, db, steps, w)
-	}
 	if err != nil {
+		return err
+	}
+	keys, err := o.masters(false)
+	if err != nil {
+		return err
+	}
+	master, _ := keys.Current()
+	if err := backup.Write(ctx, db, steps, master, w); err != nil {
 		return fmt.Errorf("store: backup: %w", err)
 	}
 	return nil
@@ -55,7 +61,8 @@ func Restore(ctx context.Context, o Options, from io.ReadSeeker, force bool) (h 
 	if err != nil {
 		return h, err
 	}
-	if err := fits(o, h, len(steps)); err != nil {
+	keys, err := fits(o, h, len(steps))
+	if err != nil {
 		return h, err
 	}
 	if _, err := from.Seek(0, io.SeekStart); err != nil {
@@ -66,30 +73,30 @@ func Restore(ctx context.Context, o Options, from io.ReadSeeker, force bool) (h 
 		return h, fmt.Errorf("store: %w", err)
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	if err := backup.Restore(ctx, db, steps, h, from, force); err != nil {
+	if err := backup.Restore(ctx, db, steps, keys, h, from, force); err != nil {
 		return h, fmt.Errorf("store: restore: %w", err)
 	}
 	return h, nil
 }
 
-// fits says why a backup cannot be used with these options.
-func fits(o Options, h archive.Header, schema int) error {
+// fits says why a backup cannot be used with these options, or returns the keys that it can be read with.
+func fits(o Options, h archive.Header, schema int) (seal.Keys, error) {
 	if h.Schema > schema || h.Schema < 1 {
-		return fmt.Errorf("%w: the backup's schema has version %d, this one knows %d; install the newer one", ErrNewer, h.Schema, schema)
+		return seal.Keys{}, fmt.Errorf("%w: the backup's schema has version %d, this one knows %d; install the newer one", ErrNewer, h.Schema, schema)
 	}
 	if h.Domain != o.Domain {
-		return fmt.Errorf("%w: the backup is of %q, and the configuration says %q", ErrDomain, h.Domain, o.Domain)
+		return seal.Keys{}, fmt.Errorf("%w: the backup is of %q, and the configuration says %q", ErrDomain, h.Domain, o.Domain)
 	}
 	keys, err := o.masters(false)
 	if err != nil {
-		return fmt.Errorf("%w; the backup is sealed under master key %s", err, strings.Join(h.Masters, " and "))
+		return seal.Keys{}, fmt.Errorf("%w; the backup is sealed under master key %s", err, strings.Join(h.Masters, " and "))
 	}
 	for _, id := range h.Masters {
 		if _, ok := keys.ByID(id); !ok {
-			return fmt.Errorf("%w: the backup is sealed under master key %s, and these are given: %v; add the copy of that key to them", ErrKey, id, keys)
+			return seal.Keys{}, fmt.Errorf("%w: the backup is sealed under master key %s, and these are given: %v; add the copy of that key to them", ErrKey, id, keys)
 		}
 	}
-	return nil
+	return keys, nil
 }
 
 // finishRestore does, in the first unit after a restore, what is left of it: the files take the place of those that are there, and every group

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"database/sql"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -20,6 +21,7 @@ import (
 	"mimigate/core/mls"
 	"mimigate/core/store/archive"
 	"mimigate/core/store/database"
+	"mimigate/core/store/seal"
 )
 
 // furnish puts something of every kind into a store and beside it.
@@ -125,7 +127,7 @@ func TestBackupRestore(t *testing.T) {
 				if err := put(ctx, s, "k", "changed since"); err != nil {
 					t.Fatal(err)
 				}
-				for _, secret := range []string{"a secret", "keys of the group"} {
+				for _, secret := range []string{"a secret", "keys of the group", "phone", "mimi://", "whatsapp"} {
 					if bytes.Contains(file.Bytes(), []byte(secret)) {
 						t.Errorf("%q is in the backup", secret)
 					}
@@ -183,12 +185,14 @@ func TestRestoreRefuses(t *testing.T) {
 		other.Domain = "other.example"
 		lost := o
 		lost.KeyFile = options(t).KeyFile
-		var newer bytes.Buffer
-		if err := archive.NewWriter(&newer, archive.Header{Schema: 1000, Domain: o.Domain}).Close(); err != nil {
+		var newer, odd bytes.Buffer
+		h, cipher := forged(t, o)
+		h.Schema = 1000
+		if err := archive.NewWriter(&newer, h, cipher).Close(); err != nil {
 			t.Fatal(err)
 		}
-		var odd bytes.Buffer
-		w := archive.NewWriter(&odd, archive.Header{Schema: 1, Domain: o.Domain})
+		h.Schema = 1
+		w := archive.NewWriter(&odd, h, cipher)
 		w.Table(archive.Table{Name: "setting (name, value) VALUES ('x', 'y'); --", Columns: []string{"name"}})
 		if err := w.Close(); err != nil {
 			t.Fatal(err)
@@ -218,6 +222,25 @@ func TestRestoreRefuses(t *testing.T) {
 			t.Error("files were written")
 		}
 	})
+}
+
+// forged is what an archive is made with that only those with the master key of o can make.
+func forged(t *testing.T, o Options) (archive.Header, archive.Cipher) {
+	t.Helper()
+	keys, _, err := seal.ReadFile(o.KeyFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	master, _ := keys.Current()
+	key := seal.NewDataKey()
+	s, err := (*seal.Sealer)(nil).With(1, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return archive.Header{Domain: o.Domain, Masters: []string{master.ID}, Key: master.Seal(key, seal.Place("backup"))},
+		func(kind byte, n uint64, payload []byte) ([]byte, error) {
+			return s.Seal(seal.Place("backup", []byte{kind}, binary.BigEndian.AppendUint64(nil, n)), payload), nil
+		}
 }
 
 func empty(t *testing.T, d *database.Database) bool {
@@ -379,7 +402,7 @@ func (s *Store) unitsSeen(t *testing.T) (n int) {
 	return n
 }
 
-// A store that no version since has opened is backed up as it is, without its key, and restored into what it then becomes.
+// A store that no version since has opened is backed up as it is, and restored into what it then becomes.
 func TestBackupOfEachVersion(t *testing.T) {
 	both(t, func(t *testing.T, o Options) {
 		for from := 1; from <= len(steps(t)); from++ {
@@ -401,11 +424,11 @@ func TestBackupOfEachVersion(t *testing.T) {
 			if err := errors.Join(err, d.Close()); err != nil {
 				t.Fatal(err)
 			}
+			closed(t, open(t, o)) // has its key
 			var file bytes.Buffer
-			if err := Backup(t.Context(), Options{Location: old.Location}, &file); err != nil {
+			if err := Backup(t.Context(), Options{Location: old.Location, KeyFile: o.KeyFile}, &file); err != nil {
 				t.Fatal(err)
 			}
-			closed(t, open(t, o)) // has its key
 			if _, err := Restore(t.Context(), o, bytes.NewReader(file.Bytes()), true); err != nil {
 				t.Fatal(from, err)
 			}

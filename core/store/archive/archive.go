@@ -3,14 +3,15 @@
 //
 //	file   = "mimigate backup 1\n" | frame…
 //	frame  = kind (1) | length of the payload (4, big endian) | payload
-//	header (H) = CBOR of Header; the first frame
+//	header (H) = CBOR of Header; the first frame, and in the clear
 //	table  (T) = CBOR of a Table: rows of it follow
 //	rows   (R) = CBOR array of rows, each an array of integers, text strings, byte strings and nulls
 //	file   (F) = the path of a file, with slashes: its data follows
 //	data   (D) = some of the file's data
 //	end    (E) = SHA-256 of all octets before this frame; the last frame
 //
-// Private columns stay sealed (package seal): who has a backup and no master key can read who talked where and when, and no message.
+// The payloads of all frames but the first and the last are sealed, each for its kind and number, as whoever makes the archive says. Whether it is
+// whole can be told without any key.
 package archive
 
 import (
@@ -61,8 +62,12 @@ type Header struct {
 	Made    int64    // Unix milliseconds
 	Schema  int      // version of the store's schema
 	Domain  string   // of the provider
-	Masters []string // ids of the master keys that the store's data keys are sealed under
+	Masters []string // ids of the master keys that are needed: for Key, and for the store's data keys
+	Key     []byte   // what the frames are sealed with, itself sealed under a master key
 }
+
+// Cipher seals the payload of a frame, or opens it: for its kind and for its number, from 0.
+type Cipher func(kind byte, number uint64, payload []byte) ([]byte, error)
 
 // Table is the name of a table and of its columns.
 type Table struct {
@@ -74,16 +79,22 @@ type Table struct {
 type Writer struct {
 	out  *bufio.Writer
 	sum  hash.Hash
+	seal Cipher
+	n    uint64 // frames so far
 	rows []cbor.RawMessage
 	size int
 	err  error
 }
 
 // NewWriter begins an archive. Errors of the writer are kept, and told by Close.
-func NewWriter(w io.Writer, h Header) *Writer {
-	out := &Writer{out: bufio.NewWriterSize(w, chunk), sum: sha256.New()}
+func NewWriter(w io.Writer, h Header, seal Cipher) *Writer {
+	out := &Writer{out: bufio.NewWriterSize(w, chunk), sum: sha256.New(), seal: seal}
 	out.write([]byte(magic + version))
-	out.encode(kindHeader, h)
+	if b, err := cbor.Marshal(h); err != nil {
+		out.err = err
+	} else {
+		out.raw(kindHeader, b)
+	}
 	return out
 }
 
@@ -95,7 +106,16 @@ func (w *Writer) write(b []byte) {
 	_, w.err = w.out.Write(b)
 }
 
+// frame seals a payload and writes it.
 func (w *Writer) frame(kind byte, payload []byte) {
+	if w.err == nil {
+		payload, w.err = w.seal(kind, w.n, payload)
+	}
+	w.n++
+	w.raw(kind, payload)
+}
+
+func (w *Writer) raw(kind byte, payload []byte) {
 	if len(payload) > frameMax && w.err == nil {
 		w.err = fmt.Errorf("a row of %d octets; at most %d can be backed up", len(payload), frameMax)
 	}
@@ -159,7 +179,7 @@ func (w *Writer) File(path string, r io.Reader) error {
 // Close ends the archive. It does not close the writer below.
 func (w *Writer) Close() error {
 	w.flush()
-	w.frame(kindEnd, w.sum.Sum(nil))
+	w.raw(kindEnd, w.sum.Sum(nil))
 	if w.err == nil {
 		w.err = w.out.Flush()
 	}
@@ -168,7 +188,8 @@ func (w *Writer) Close() error {
 
 // Contents take what Read reads. What is nil is passed over.
 type Contents struct {
-	Header func(Header) error
+	// Header returns what opens the frames; nil: they are not opened, and nothing else is called.
+	Header func(Header) (Cipher, error)
 	Table  func(Table) error
 	Row    func([]any) error // int64, string, []byte or nil; one for each column
 	// File returns where a file's data goes. The path is local (see filepath.IsLocal). It is closed at the file's end.
@@ -198,9 +219,15 @@ func Read(r io.Reader, into Contents) (err error) {
 			}
 			return nil
 		}
-		if err := a.take(kind, payload); err != nil {
-			return err
+		if a.open != nil {
+			if payload, err = a.open(kind, a.n, payload); err != nil {
+				return err
+			}
+			if err := a.take(kind, payload); err != nil {
+				return err
+			}
 		}
+		a.n++
 	}
 }
 
@@ -208,6 +235,8 @@ type reader struct {
 	in      *bufio.Reader
 	sum     hash.Hash
 	into    Contents
+	open    Cipher
+	n       uint64         // frames so far
 	columns int            // of the table; 0: no table yet
 	file    io.WriteCloser // that data goes to
 	inFile  bool
@@ -230,10 +259,10 @@ func (a *reader) begin() error {
 	if kind != kindHeader || strict.Unmarshal(payload, &h) != nil {
 		return ErrDamaged
 	}
-	if a.into.Header == nil {
-		return nil
+	if a.into.Header != nil {
+		a.open, err = a.into.Header(h)
 	}
-	return a.into.Header(h)
+	return err
 }
 
 // frame reads a frame. Memory is taken as data comes, not as a length promises.

@@ -10,11 +10,22 @@ import (
 	"testing"
 )
 
+// shift is a cipher that opens what it seals, for the same kind and number.
+func shift(kind byte, n uint64, payload []byte) ([]byte, error) {
+	out := bytes.Clone(payload)
+	for i := range out {
+		out[i] ^= kind + byte(n) + 1
+	}
+	return out, nil
+}
+
+func shifted(Header) (Cipher, error) { return shift, nil }
+
 // sample is a small archive, and what is in it as told writes it.
 func sample(t testing.TB) ([]byte, string) {
 	t.Helper()
 	var b bytes.Buffer
-	w := NewWriter(&b, Header{Made: 1, Schema: 3, Domain: "a.example", Masters: []string{"0011"}})
+	w := NewWriter(&b, Header{Made: 1, Schema: 3, Domain: "a.example", Masters: []string{"0011"}, Key: []byte{1}}, shift)
 	w.Table(Table{"one", []string{"a", "b"}})
 	for i := range 3 {
 		if err := w.Row([]any{int64(i), "text"}); err != nil {
@@ -31,7 +42,7 @@ func sample(t testing.TB) ([]byte, string) {
 	if err := errors.Join(w.File("accounts/a/empty", strings.NewReader("")), w.File("accounts/a/file", strings.NewReader("data")), w.Close()); err != nil {
 		t.Fatal(err)
 	}
-	return b.Bytes(), `{1 3 a.example [0011]}
+	return b.Bytes(), `{1 3 a.example [0011] [1]}
 {one [a b]}
 [0 "text"]
 [1 "text"]
@@ -52,7 +63,7 @@ func (s sink) Close() error { s.WriteString("\n"); return nil }
 func told(r io.Reader) (string, error) {
 	var text strings.Builder
 	err := Read(r, Contents{
-		Header: func(h Header) error { fmt.Fprintln(&text, h); return nil },
+		Header: func(h Header) (Cipher, error) { fmt.Fprintln(&text, h); return shift, nil },
 		Table:  func(t Table) error { fmt.Fprintln(&text, t); return nil },
 		Row: func(row []any) error {
 			for i, v := range row {
@@ -82,6 +93,11 @@ func TestRead(t *testing.T) {
 	}
 	if err := Read(bytes.NewReader(file), Contents{}); err != nil {
 		t.Error(err)
+	}
+	for _, text := range []string{"text", "accounts", "data", "one"} {
+		if bytes.Contains(file, []byte(text)) {
+			t.Errorf("%q is in the clear", text)
+		}
 	}
 }
 
@@ -120,17 +136,17 @@ func TestRefused(t *testing.T) {
 		"an unknown frame":        func(w *Writer) { w.frame('X', nil) },
 	} {
 		var b bytes.Buffer
-		w := NewWriter(&b, Header{})
+		w := NewWriter(&b, Header{}, shift)
 		make(w)
 		if err := w.Close(); err != nil {
 			t.Fatal(err)
 		}
-		if err := Read(&b, Contents{}); !errors.Is(err, ErrDamaged) {
+		if err := Read(&b, Contents{Header: shifted}); !errors.Is(err, ErrDamaged) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	var b bytes.Buffer
-	w := NewWriter(&b, Header{})
+	w := NewWriter(&b, Header{}, shift)
 	w.Table(Table{"t", []string{"a"}})
 	if err := w.Row([]any{make([]byte, frameMax)}); err != nil && w.Close() == nil {
 		t.Error("a row that no reader takes was written")
@@ -140,7 +156,7 @@ func TestRefused(t *testing.T) {
 // Many rows and a long file are written and read in pieces.
 func TestPieces(t *testing.T) {
 	var b bytes.Buffer
-	w := NewWriter(&b, Header{})
+	w := NewWriter(&b, Header{}, shift)
 	w.Table(Table{"t", []string{"a"}})
 	for i := range 5000 {
 		if err := w.Row([]any{bytes.Repeat([]byte{byte(i)}, 100)}); err != nil {
@@ -154,6 +170,7 @@ func TestPieces(t *testing.T) {
 	rows, longest := 0, 0
 	var f bytes.Buffer
 	err := Read(&b, Contents{
+		Header: shifted,
 		Row: func(row []any) error {
 			if v := row[0].([]byte); len(v) != 100 || v[0] != byte(rows) {
 				t.Fatalf("row %d: %x", rows, v)

@@ -4,6 +4,7 @@ package backup
 import (
 	"context"
 	"database/sql"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -17,22 +18,32 @@ import (
 	"mimigate/core/adapter"
 	"mimigate/core/store/archive"
 	"mimigate/core/store/database"
+	"mimigate/core/store/seal"
 )
 
 // temporary begins the names of our own directories in the store's, of which no backup has anything.
 const temporary = ".mimigate-"
 
-// Write writes one state of a database, whose schema the steps make, and the files below its directory to w. Others may write meanwhile.
-func Write(ctx context.Context, db *database.Database, steps []database.Migration, w io.Writer) error {
+// Write writes one state of a database, whose schema the steps make, and the files below its directory to w, sealed under a key of its own, which is
+// sealed under master. Others may write meanwhile.
+func Write(ctx context.Context, db *database.Database, steps []database.Migration, master seal.Master, w io.Writer) error {
+	key := seal.NewDataKey()
+	cipher, err := sealing(key)
+	if err != nil {
+		return err
+	}
 	return db.Snapshot(ctx, func(read reading) error {
-		h := archive.Header{Made: time.Now().UnixMilli()}
+		h := archive.Header{Made: time.Now().UnixMilli(), Key: master.Seal(key, keyPlace())}
 		if err := describe(read, &h); err != nil {
 			return err
 		}
 		if h.Schema > len(steps) {
 			return fmt.Errorf("%w: its schema has version %d, this one knows %d", database.ErrNewer, h.Schema, len(steps))
 		}
-		out := archive.NewWriter(w, h)
+		if !slices.Contains(h.Masters, master.ID) {
+			h.Masters = append(h.Masters, master.ID)
+		}
+		out := archive.NewWriter(w, h, cipher)
 		for _, table := range database.Tables(steps[:h.Schema]) {
 			if err := dumpTable(read, table, out); err != nil {
 				return fmt.Errorf("table %s: %w", table, err)
@@ -43,6 +54,37 @@ func Write(ctx context.Context, db *database.Database, steps []database.Migratio
 		}
 		return out.Close()
 	})
+}
+
+func keyPlace() []byte { return seal.Place("backup") }
+
+// framePlace is the place of a frame's payload.
+func framePlace(kind byte, n uint64) []byte {
+	return seal.Place("backup", []byte{kind}, binary.BigEndian.AppendUint64(nil, n))
+}
+
+func sealing(key []byte) (archive.Cipher, error) {
+	s, err := (*seal.Sealer)(nil).With(1, key)
+	return func(kind byte, n uint64, payload []byte) ([]byte, error) {
+		return s.Seal(framePlace(kind, n), payload), nil
+	}, err
+}
+
+// opening returns what opens the frames of a backup with one of the master keys.
+func opening(h archive.Header, keys seal.Keys) (archive.Cipher, error) {
+	for _, id := range h.Masters {
+		m, ok := keys.ByID(id)
+		if !ok {
+			continue
+		}
+		key, err := m.Open(h.Key, keyPlace())
+		if err != nil {
+			continue
+		}
+		s, err := (*seal.Sealer)(nil).With(1, key)
+		return func(kind byte, n uint64, payload []byte) ([]byte, error) { return s.Open(framePlace(kind, n), payload) }, err
+	}
+	return nil, fmt.Errorf("%w: it is sealed under master key %s, and these are given: %v", seal.ErrKey, strings.Join(h.Masters, " and "), keys)
 }
 
 type reading = func(query string, args ...any) (*sql.Rows, error)
@@ -165,7 +207,7 @@ func dumpFile(ctx context.Context, path, name, scratch string, out *archive.Writ
 
 // Check reads a backup to its end and returns what it says of itself. It fails with the errors of package archive.
 func Check(r io.Reader) (h archive.Header, err error) {
-	err = archive.Read(r, archive.Contents{Header: func(found archive.Header) error { h = found; return nil }})
+	err = archive.Read(r, archive.Contents{Header: func(found archive.Header) (archive.Cipher, error) { h = found; return nil, nil }})
 	return h, err
 }
 
@@ -176,6 +218,7 @@ var ErrNotEmpty = errors.New("the store is not empty")
 type restore struct {
 	db     *database.Database
 	steps  []database.Migration
+	keys   seal.Keys
 	tables []string // that a backup of its schema may have
 	insert string   // into the table that is being read
 	files  string   // the directory of the files until they are moved into place
@@ -184,8 +227,8 @@ type restore struct {
 // Restore makes a database hold what a backup holds, which Check has found to be whole, in one transaction. Of the files it
 // makes a directory beside the database, whose name it leaves in the table setting under Restored: PlaceFiles moves them into place. A
 // database that holds something fails with ErrNotEmpty, and is replaced as a whole where force is given.
-func Restore(ctx context.Context, db *database.Database, steps []database.Migration, h archive.Header, backup io.Reader, force bool) error {
-	r := &restore{db: db, steps: steps, tables: database.Tables(steps[:h.Schema])}
+func Restore(ctx context.Context, db *database.Database, steps []database.Migration, keys seal.Keys, h archive.Header, backup io.Reader, force bool) error {
+	r := &restore{db: db, steps: steps, keys: keys, tables: database.Tables(steps[:h.Schema])}
 	return r.run(ctx, backup, h, force)
 }
 
@@ -236,7 +279,8 @@ func (r *restore) fill(ctx context.Context, backup io.Reader, h archive.Header, 
 		}
 	}
 	if err := archive.Read(backup, archive.Contents{
-		Table: r.table,
+		Header: func(h archive.Header) (archive.Cipher, error) { return opening(h, r.keys) },
+		Table:  r.table,
 		Row: func(row []any) error {
 			if _, err := r.db.Exec(r.insert, row...); err != nil {
 				return err
