@@ -13,7 +13,7 @@ import (
 // positionKey is where State keeps how far the events were taken.
 const positionKey = "position"
 
-// receive reports events until ctx or the connection ends. Each is acknowledged (the position moves on) after the sink has taken it; what it does
+// receive (design §4 step 1) reports events until ctx or the connection ends. Each is acknowledged (the position moves on) after the sink has taken it; what it does
 // not take ends Run, and the next Run begins with it.
 func (a *Adapter) receive(ctx context.Context, conn *chat.Conn, sink adapter.Sink) error {
 	position, err := a.position(ctx)

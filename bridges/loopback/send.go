@@ -18,7 +18,7 @@ type step struct {
 	do   chat.Request
 }
 
-// Send does one request after the other. See adapter.Adapter.
+// Send (design §4 step 12) does one request after the other. See adapter.Adapter.
 func (a *Adapter) Send(ctx context.Context, out adapter.Outbound) (adapter.Sent, error) {
 	steps, notes, err := a.plan(out)
 	if err != nil {

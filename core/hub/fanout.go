@@ -8,7 +8,7 @@ import (
 	"mimigate/core/uri"
 )
 
-// fanout puts an event on the outbox of each provider, our own like any other's. A follower in this very process takes it within the
+// fanout (design §4 step 7) puts an event on the outbox of each provider, our own like any other's. A follower in this very process takes it within the
 // unit (design §5 rule vii), if nothing older waits for it and it can; a failure of it is undone by itself, and the
 // outbox tries again like for the others.
 func (h *Hub) fanout(ctx context.Context, r *hosted, e Event, to map[uri.Provider]Parts) error {

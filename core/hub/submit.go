@@ -14,7 +14,7 @@ import (
 
 const secSubmit = "mimi-protocol-06 §5.4"
 
-// Submit implements [mimi.Hub]. The order of checks is that of mimi-protocol-06 §5.4; a repeated request is answered before any.
+// Submit implements [mimi.Hub] (design §4 step 5). The order of checks is that of mimi-protocol-06 §5.4; a repeated request is answered before any.
 func (h *Hub) Submit(ctx context.Context, from uri.Provider, room uri.Room, req *mimi.SubmitMessageRequest) (*mimi.SubmitMessageResponse, error) {
 	resp := new(mimi.SubmitMessageResponse)
 	err := h.answer(ctx, from, room, req, resp, func(ctx context.Context, r *hosted) error {

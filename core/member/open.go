@@ -16,7 +16,7 @@ import (
 	"mimigate/core/uri"
 )
 
-// Open opens what stands in a room's inbox, in order, within ctx's unit (T4): the group's step, what is told to the Sink, and the row
+// Open opens what stands in a room's inbox (design §4 step 10), in order, within ctx's unit (T4): the group's step, what is told to the Sink, and the row
 // of the inbox are committed together. What can never be opened is logged and left out; an error means that the same is to be
 // opened again later.
 func (m *Members) Open(ctx context.Context, id uri.Room) error {

@@ -58,7 +58,7 @@ func (m *Members) asked(ctx context.Context, id uri.Room, user uri.User) (bool, 
 	return false, err
 }
 
-// protect encrypts a message as its sender's leaf. The same content and salt may be protected again in a later epoch, after a definite
+// protect encrypts a message as its sender's leaf (design §4 step 3). The same content and salt may be protected again in a later epoch, after a definite
 // refusal for its epoch (design §5 rule v): its id stays the same. A stale group protects nothing.
 func (m *Members) protect(ctx context.Context, s *shared, o *Outgoing) error {
 	leaf, in := s.leaves[o.From]

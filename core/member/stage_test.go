@@ -159,6 +159,7 @@ type side struct {
 	dead     atomic.Bool
 	batch    time.Duration
 	echo     time.Duration
+	suite    mls.CipherSuite
 	rotate   time.Duration
 	restored uri.Room     // whose group is stale when it is opened, as after restoring a backup
 	up       sync.RWMutex // held for reading by calls from outside, for writing while it is down
@@ -220,7 +221,7 @@ func (s *side) open() {
 	log := slog.New(slog.NewTextHandler(testLog{s.t}, &slog.HandlerOptions{Level: slog.LevelWarn})).With("provider", s.provider.Domain())
 	engine := &mls.Config{Components: room.Components{}}
 	s.members, err = member.New(member.Config{Provider: s.provider, Store: s, Peers: s.peers, Founder: founder{s}, Consent: s,
-		MLS: engine, Batch: s.batch, Patience: 200 * time.Millisecond, Echo: s.echo, Rotate: s.rotate, Now: time.Now, Log: log})
+		MLS: engine, Batch: s.batch, Patience: 200 * time.Millisecond, Echo: s.echo, Suite: s.suite, Rotate: s.rotate, Now: time.Now, Log: log})
 	if err != nil {
 		s.t.Fatal(err)
 	}

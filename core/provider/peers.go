@@ -63,14 +63,14 @@ func (p *Peers) endpoints(peer uri.Provider) (Endpoints, bool, error) {
 	return e, peer == p.self, nil
 }
 
-// Hub returns a provider as the hub of its rooms. joins says that it is in this process, so that a call with the context of a
+// Hub returns a provider as the hub of its rooms (design §4 step 4). joins says that it is in this process, so that a call with the context of a
 // unit of work becomes a part of the unit; a remote one must be called outside of any. The error wraps ErrNoPeer.
 func (p *Peers) Hub(of uri.Provider) (hub mimi.Hub, joins bool, err error) {
 	e, joins, err := p.endpoints(of)
 	return e.Hub, joins, err
 }
 
-// Follower returns a provider as a follower; joins and err as for Hub.
+// Follower returns a provider as a follower (design §4 step 8); joins and err as for Hub.
 func (p *Peers) Follower(of uri.Provider) (follower mimi.Follower, joins bool, err error) {
 	e, joins, err := p.endpoints(of)
 	return e.Follower, joins, err

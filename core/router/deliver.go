@@ -72,7 +72,7 @@ func (r *Router) waitsFor(l *line, account string) {
 	}
 }
 
-// deliver is the goroutine of a line.
+// deliver is the goroutine of a line (design §4 step 11): it has each delivery fitted and sent (step 12).
 func (r *Router) deliver(ctx context.Context, l *line) {
 	defer func() {
 		r.mu.Lock()

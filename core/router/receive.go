@@ -32,7 +32,7 @@ type arrival struct {
 	bound   bool
 }
 
-// receive takes one event: unit T1. Nothing in it does I/O but the store.
+// receive takes one event (design §4 step 2): unit T1. Nothing in it does I/O but the store.
 func (r *Router) receive(ctx context.Context, id string, ev adapter.Event) error {
 	account, ok := r.Accounts.Account(id)
 	if !ok {
@@ -438,7 +438,7 @@ type origin struct {
 
 type originKey struct{}
 
-// submit sends a message to the room: step 3.
+// submit hands a message to the members, who protect it (step 3).
 func (r *Router) submit(ctx context.Context, in *arrival, d draft) (content.MessageID, error) {
 	from := &origin{room: in.binding.Room, place: in.place}
 	if in.Marker.Gateway != r.Provider {
