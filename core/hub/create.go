@@ -8,6 +8,7 @@ import (
 
 	"mimigate/core/mimi"
 	"mimigate/core/mls"
+	"mimigate/core/policy"
 	"mimigate/core/room"
 	"mimigate/core/uri"
 )
@@ -45,7 +46,7 @@ func (h *Hub) Create(ctx context.Context, id uri.Room, info *mls.GroupInfo, tree
 		r := &hosted{id: id, group: g, memory: memory{row: Row{GroupInfo: mls.Marshal(info)}, state: state, providers: providersOf(state)}}
 		r.row.stamp(h.Now())
 		r.place = placeOf(state, r.providers)
-		if err := h.Store.PutHubPlace(ctx, id, r.place); err != nil {
+		if err := h.Store.PutHubPlace(ctx, id, r.place, h.Now()); err != nil {
 			return err
 		}
 		if err := h.Store.ApplyDelta(ctx, stateName(id), g.Snapshot()); err != nil {
@@ -71,11 +72,19 @@ func (h *Hub) GroupInfo(ctx context.Context, from uri.Provider, id uri.Room, req
 		if errors.Is(err, mimi.ErrNotFound) {
 			return nil
 		}
-		if err != nil || r.state.MayJoin(newcomer) != nil {
+		if err != nil {
+			return err
+		}
+		if newcomer.JoinRole, err = h.joinRole(ctx, r, string(req.JoiningCode), user); err != nil || r.state.MayJoin(newcomer) != nil {
 			return err
 		}
 		if fresh, err := h.once(ctx, id, req); err != nil || !fresh {
 			return err
+		}
+		if newcomer.JoinRole != policy.NoRole { // whom the code lets in when they come (mimi-protocol-06 §5.6)
+			if err := h.Store.PutHubGuest(ctx, id, user, string(req.JoiningCode)); err != nil {
+				return err
+			}
 		}
 		return h.disclose(ctx, r, req, resp)
 	})

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"mimigate/core/mimi"
 	"mimigate/core/mls"
@@ -398,5 +399,98 @@ func TestNewcomers(t *testing.T) {
 		if got := enter(test.name, test.role); got != test.want {
 			t.Errorf("%s as %d: %v", test.name, test.role, got)
 		}
+	}
+}
+
+// C25, C16: a join link lets in whom it is shown by, for as long and as many as the room's policy has it.
+func TestJoinLinks(t *testing.T) {
+	s := newStage(t)
+	g := s.found("ann-a")
+	set := func(multiuser bool, expiration uint32, links ...string) {
+		t.Helper()
+		rules := *s.state(g).Rules()
+		rules.Roles = slices.Clone(rules.Roles)
+		rules.Role(policy.NoRole).Capabilities = []policy.Capability{policy.CanUseJoinCode}
+		rules.Role(policy.NoRole).Changes = []policy.RoleChange{{From: policy.NoRole, Targets: []policy.RoleIndex{policy.MemberRole, policy.AdminRole}}}
+		rules.JoinLink = &policy.JoinLinkRules{MultiUser: multiuser, Expiration: expiration}
+		c := room.Contents{Rules: rules}
+		update := room.LinksUpdate{Added: links}
+		for i := range rules.JoinLinks {
+			update.Removed = append(update.Removed, uint32(i))
+		}
+		step := must(g.Commit(0, mls.CommitOptions{Framing: noAAD, WantGroupInfo: true, Proposals: []mls.Proposal{
+			component(policy.RolesList, c.Encode(policy.RolesList)), component(policy.JoinLinkPolicy, c.Encode(policy.JoinLinkPolicy)),
+			component(policy.JoinLinks, mls.Marshal(&update))}}))
+		if resp := s.update(pa, request(t, step)); resp.Code != mimi.UpdateSuccess {
+			t.Fatalf("%+v", resp)
+		}
+		must(g.Merge(step))
+	}
+	ask := func(name, code string) (*mimi.GroupInfoPlain, *mls.SignatureKey) {
+		key := client(t, name).Signature
+		req := &mimi.GroupInfoRequest{Suite: suite, SignatureKey: key.PublicBytes(), Credential: mls.BasicCredential([]byte(user(name))), JoiningCode: []byte(code)}
+		private := must(req.NewKey(mls.DefaultSuites(), key))
+		if err := req.Sign(mls.DefaultSuites(), key); err != nil {
+			t.Fatal(err)
+		}
+		resp := must(s.hub.GroupInfo(t.Context(), pb, club, req))
+		if resp.Code != mimi.GroupInfoSuccess {
+			return nil, nil
+		}
+		return must(resp.Open(mls.DefaultSuites(), private)), key
+	}
+	enters := func(name string, role policy.RoleIndex, plain *mimi.GroupInfoPlain, key *mls.SignatureKey) *mimi.UpdateRequest {
+		j := client(t, name)
+		leaf := mls.LeafTemplate{Credential: j.KeyPackage.LeafNode.Credential, Signature: key, Extensions: j.KeyPackage.LeafNode.Extensions}
+		_, step, err := mls.ExternalCommit(engine(), &plain.GroupInfo, leaf, mls.ExternalOptions{RatchetTree: plain.Tree.Tree, Framing: noAAD,
+			Proposals: []mls.Proposal{s.listUpdate(g, room.Participant{User: user(name), Role: role})}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return request(t, step)
+	}
+	set(false, 60, "secret", "other")
+	for _, code := range []string{"", "secre", "secret\x00", "Secret"} {
+		if plain, _ := ask("bob-b", code); plain != nil {
+			t.Errorf("%q opens the room", code)
+		}
+	}
+	plain, key := ask("bob-b", "secret")
+	if plain == nil {
+		t.Fatal("the code does not open the room")
+	}
+	s.reopen()
+	if s.tried(pb, enters("eve-b", policy.MemberRole, plain, key)) {
+		t.Error("somebody else came by what Bob was told")
+	}
+	if s.tried(pb, enters("bob-b", policy.AdminRole, plain, key)) {
+		t.Error("as an admin")
+	}
+	s.now = s.now.Add(61 * time.Second)
+	if s.tried(pb, enters("bob-b", policy.MemberRole, plain, key)) {
+		t.Error("too late")
+	}
+	if again, _ := ask("kim-b", "other"); again != nil {
+		t.Error("a link that has run out")
+	}
+	s.now = s.now.Add(-61 * time.Second)
+	if resp := s.update(pb, enters("bob-b", policy.MemberRole, plain, key)); resp.Code != mimi.UpdateSuccess {
+		t.Fatalf("%+v", resp)
+	}
+	if again, _ := ask("kim-b", "secret"); again != nil {
+		t.Error("a link for one was used by two")
+	}
+	must(g.Merge(must(g.Process(must(mimi.ParseMessage(s.lastCommit(pa))).Message, mls.Arrival{}))))
+	set(true, 0, "secret") // the links are new, and for all
+	s.now = s.now.Add(1000 * time.Hour)
+	for _, name := range []string{"kim-b", "lee-b"} {
+		plain, key := ask(name, "secret")
+		if plain == nil || !s.tried(pb, enters(name, policy.MemberRole, plain, key)) {
+			t.Errorf("%s cannot come", name)
+		}
+	}
+	set(true, 0)
+	if plain, _ := ask("kim-b", "secret"); plain != nil {
+		t.Error("a link that was taken back")
 	}
 }

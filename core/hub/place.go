@@ -26,6 +26,7 @@ func placeOf(s *room.State, providers map[uri.Provider]bool) Place {
 		digest := s.Membership()
 		p.Membership = digest[:]
 	}
+	p.Links = s.Rules().JoinLinks
 	if s.Rules().Assets == nil {
 		return p
 	}
@@ -44,7 +45,7 @@ func placeOf(s *room.State, providers map[uri.Provider]bool) Place {
 }
 
 func (p *Place) equal(o *Place) bool {
-	return p.Parent == o.Parent && bytes.Equal(p.Membership, o.Membership) && slices.Equal(p.Hosts, o.Hosts)
+	return p.Parent == o.Parent && bytes.Equal(p.Membership, o.Membership) && slices.Equal(p.Hosts, o.Hosts) && slices.Equal(p.Links, o.Links)
 }
 
 // fits checks a room's next state against the other rooms (mimi-room-policy-04 §5): a dependent room has participants of its parent alone,

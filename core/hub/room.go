@@ -183,7 +183,7 @@ func (h *Hub) change(ctx context.Context, r *hosted, next memory) error {
 	if next.place.equal(&before.place) {
 		return nil
 	}
-	return h.Store.PutHubPlace(ctx, r.id, next.place)
+	return h.Store.PutHubPlace(ctx, r.id, next.place, h.Now())
 }
 
 // keep stores a staged step in the unit; it is settled with the unit or discarded with it (design §5 rule ii).

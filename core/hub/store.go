@@ -39,6 +39,25 @@ type Place struct {
 	Parent     string   // URI of the room that it depends on (mimi-room-policy-04 §5); empty: none
 	Membership []byte   // of a room of fixed membership: the digest of its participants
 	Hosts      []string // at which its participants' providers keep files (§6.4), in lower case, sorted
+	Links      []string // by which people join it (§6.2)
+}
+
+// Link is a room's join link.
+type Link struct {
+	Made  time.Time // when it came into the room
+	Guest string    // URI of the user who came by it last; empty: nobody yet
+}
+
+// Links keeps who comes by which join link.
+type Links interface {
+	// HubLink returns a link of a room; ok is false where it has none such.
+	HubLink(ctx context.Context, room uri.Room, link string) (l Link, ok bool, err error)
+	// UseHubLink says that a user has come by a link.
+	UseHubLink(ctx context.Context, room uri.Room, link string, by uri.User) error
+	// PutHubGuest says that a user has shown a link, the last one counts.
+	PutHubGuest(ctx context.Context, room uri.Room, user uri.User, link string) error
+	// HubGuest returns the link that a user has shown and not used; empty: none.
+	HubGuest(ctx context.Context, room uri.Room, user uri.User) (link string, err error)
 }
 
 // ProposalRow is a pending proposal. Proposals accepted together have one sequence number.
@@ -67,8 +86,9 @@ type Rooms interface {
 // Places keeps the rooms and where they stand.
 type Places interface {
 	Rooms
-	// PutHubPlace replaces a room's place.
-	PutHubPlace(ctx context.Context, room uri.Room, p Place) error
+	Links
+	// PutHubPlace replaces a room's place. Links that are new in it are made at that time.
+	PutHubPlace(ctx context.Context, room uri.Room, p Place, at time.Time) error
 	// HubChildren returns the rooms that depend on a room.
 	HubChildren(ctx context.Context, parent uri.Room) ([]uri.Room, error)
 	// HubRoomsOf returns the rooms of fixed membership with this digest.

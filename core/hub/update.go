@@ -206,9 +206,18 @@ func (h *Hub) commit(ctx context.Context, from uri.Provider, r *hosted, req *mim
 	if err := r.comesFrom(from, u.Actor); err != nil {
 		return out, err
 	}
+	code, err := h.guest(ctx, r, &u.Actor)
+	if err != nil {
+		return out, err
+	}
 	next := r.memory
 	if next.state, err = r.state.Apply(u); err != nil {
 		return out, refuse(err)
+	}
+	if code != "" {
+		if err := h.Store.UseHubLink(ctx, r.id, code, u.Actor.Leaf.User); err != nil {
+			return out, err
+		}
 	}
 	if err := h.fits(ctx, r.id, next.state); err != nil {
 		return out, err

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"mimigate/core/hub"
@@ -12,7 +13,7 @@ import (
 )
 
 // PutHubPlace implements hub.Places.
-func (s *Store) PutHubPlace(ctx context.Context, room uri.Room, p hub.Place) error {
+func (s *Store) PutHubPlace(ctx context.Context, room uri.Room, p hub.Place, at time.Time) error {
 	return s.Do(ctx, func(ctx context.Context) error {
 		if _, err := s.exec(ctx, `INSERT INTO hub_place (room, parent, membership) VALUES ($1, $2, $3)
 			ON CONFLICT (room) DO UPDATE SET parent = excluded.parent, membership = excluded.membership`,
@@ -27,8 +28,71 @@ func (s *Store) PutHubPlace(ctx context.Context, room uri.Room, p hub.Place) err
 				return err
 			}
 		}
-		return nil
+		return s.putLinks(ctx, room, p.Links, at)
 	})
+}
+
+// putLinks replaces a room's join links; those that stay keep their age.
+func (s *Store) putLinks(ctx context.Context, room uri.Room, links []string, at time.Time) error {
+	var old []string
+	err := s.query(ctx, func(scan func(...any) error) error {
+		var link string
+		err := scan(&link)
+		old = append(old, link)
+		return err
+	}, `SELECT link FROM hub_link WHERE room = $1`, room.String())
+	if err != nil {
+		return err
+	}
+	for _, link := range old {
+		if slices.Contains(links, link) {
+			continue
+		}
+		for _, query := range []string{`DELETE FROM hub_guest WHERE room = $1 AND link = $2`, `DELETE FROM hub_link WHERE room = $1 AND link = $2`} {
+			if _, err := s.exec(ctx, query, room.String(), link); err != nil {
+				return err
+			}
+		}
+	}
+	for _, link := range links {
+		if _, err := s.exec(ctx, `INSERT INTO hub_link (room, link, made, guest) VALUES ($1, $2, $3, '') ON CONFLICT (room, link) DO NOTHING`,
+			room.String(), link, at.UnixMilli()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// HubLink implements hub.Links.
+func (s *Store) HubLink(ctx context.Context, room uri.Room, link string) (l hub.Link, ok bool, err error) {
+	var made int64
+	ok, err = s.get(ctx, []any{&made, &l.Guest}, `SELECT made, guest FROM hub_link WHERE room = $1 AND link = $2`, room.String(), link)
+	l.Made = time.UnixMilli(made)
+	return l, ok, err
+}
+
+// UseHubLink implements hub.Links.
+func (s *Store) UseHubLink(ctx context.Context, room uri.Room, link string, by uri.User) error {
+	return s.Do(ctx, func(ctx context.Context) error {
+		if _, err := s.exec(ctx, `UPDATE hub_link SET guest = $3 WHERE room = $1 AND link = $2`, room.String(), link, by.String()); err != nil {
+			return err
+		}
+		_, err := s.exec(ctx, `DELETE FROM hub_guest WHERE room = $1 AND address = $2`, room.String(), by.String())
+		return err
+	})
+}
+
+// PutHubGuest implements hub.Links.
+func (s *Store) PutHubGuest(ctx context.Context, room uri.Room, user uri.User, link string) error {
+	_, err := s.exec(ctx, `INSERT INTO hub_guest (room, address, link) VALUES ($1, $2, $3)
+		ON CONFLICT (room, address) DO UPDATE SET link = excluded.link`, room.String(), user.String(), link)
+	return err
+}
+
+// HubGuest implements hub.Links.
+func (s *Store) HubGuest(ctx context.Context, room uri.Room, user uri.User) (link string, err error) {
+	_, err = s.get(ctx, []any{&link}, `SELECT link FROM hub_guest WHERE room = $1 AND address = $2`, room.String(), user.String())
+	return link, err
 }
 
 // HubChildren implements hub.Places.

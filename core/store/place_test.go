@@ -28,11 +28,11 @@ func TestHubPlace(t *testing.T) {
 		}
 	}
 	check("at first", 0, 0, false)
-	if err := s.PutHubPlace(ctx, room, hub.Place{Parent: parent.String(), Membership: []byte{1}, Hosts: []string{"a.example", "files.example.org"}}); err != nil {
+	if err := s.PutHubPlace(ctx, room, hub.Place{Parent: parent.String(), Membership: []byte{1}, Hosts: []string{"a.example", "files.example.org"}}, time.UnixMilli(1)); err != nil {
 		t.Fatal(err)
 	}
 	check("put", 1, 1, true)
-	if err := s.PutHubPlace(ctx, room, hub.Place{Hosts: []string{"a.example"}}); err != nil {
+	if err := s.PutHubPlace(ctx, room, hub.Place{Hosts: []string{"a.example"}}, time.UnixMilli(2)); err != nil {
 		t.Fatal(err)
 	}
 	check("changed", 0, 0, false)
@@ -65,6 +65,58 @@ func TestHubReports(t *testing.T) {
 	}
 	if file := onDisk(t, s, secret); file != "" {
 		t.Errorf("a reported message stands in %s", file)
+	}
+	closed(t, s)
+}
+
+func TestHubLinks(t *testing.T) {
+	ctx := t.Context()
+	s := open(t, options(t))
+	room := testRoom(t)
+	bob, err := uri.ParseUser("mimi://b.example/u/bob")
+	if err != nil {
+		t.Fatal(err)
+	}
+	put := func(at int64, links ...string) {
+		t.Helper()
+		if err := s.PutHubPlace(ctx, room, hub.Place{Links: links}, time.UnixMilli(at)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check := func(link string, made int64, guest string) {
+		t.Helper()
+		l, ok, err := s.HubLink(ctx, room, link)
+		if err != nil || ok != (made > 0) || ok && (l.Made.UnixMilli() != made || l.Guest != guest) {
+			t.Errorf("%s: %+v, %v, %v", link, l, ok, err)
+		}
+	}
+	put(1, "x", "y")
+	put(2, "y", "z")
+	check("x", 0, "")
+	check("y", 1, "")
+	check("z", 2, "")
+	for _, link := range []string{"y", "z"} {
+		if err := s.PutHubGuest(ctx, room, bob, link); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if link, err := s.HubGuest(ctx, room, bob); err != nil || link != "z" {
+		t.Errorf("%q, %v", link, err)
+	}
+	if err := s.UseHubLink(ctx, room, "z", bob); err != nil {
+		t.Fatal(err)
+	}
+	check("z", 2, bob.String())
+	if link, err := s.HubGuest(ctx, room, bob); err != nil || link != "" {
+		t.Errorf("%q, %v", link, err)
+	}
+	if err := s.PutHubGuest(ctx, room, bob, "y"); err != nil {
+		t.Fatal(err)
+	}
+	put(3)
+	check("y", 0, "")
+	if link, err := s.HubGuest(ctx, room, bob); err != nil || link != "" {
+		t.Errorf("of a link that is gone: %q, %v", link, err)
 	}
 	closed(t, s)
 }

@@ -17,6 +17,22 @@ CREATE TABLE hub_asset_host (
 );
 CREATE INDEX hub_asset_host_host ON hub_asset_host (host);
 
+-- Join links, and who has shown one and not come yet.
+CREATE TABLE hub_link (
+	room  TEXT   NOT NULL,
+	link  TEXT   NOT NULL,
+	made  BIGINT NOT NULL,
+	guest TEXT   NOT NULL, -- who came by it last; empty: nobody
+	PRIMARY KEY (room, link)
+);
+
+CREATE TABLE hub_guest (
+	room    TEXT NOT NULL,
+	address TEXT NOT NULL,
+	link    TEXT NOT NULL,
+	PRIMARY KEY (room, address)
+);
+
 CREATE TABLE hub_report (
 	number   BIGINT NOT NULL PRIMARY KEY,
 	room     TEXT   NOT NULL,

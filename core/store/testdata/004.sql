@@ -26,3 +26,5 @@ INSERT INTO hub_report (number, room, provider, reporter, accused, reason, made,
 INSERT INTO consent (requester, target, room, state, made)
 	VALUES ('mimi://b.example/u/b', 'mimi://chat.example.org/u/a', '', 1, 1790000000001);
 INSERT INTO consent_outbox (provider, number, entry) VALUES ('mimi://b.example', 1, X'00');
+INSERT INTO hub_link (room, link, made, guest) VALUES ('mimi://chat.example.org/r/a', 'code', 1790000000001, '');
+INSERT INTO hub_guest (room, address, link) VALUES ('mimi://chat.example.org/r/a', 'mimi://b.example/u/b', 'code');
