@@ -26,7 +26,9 @@ func backupCommand(p *program) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		b, err := maintain.Save(c.Context(), p.gateway(cfg, logger(c.ErrOrStderr(), slog.LevelWarn)), args[0], force)
+		so := newProgress(c.ErrOrStderr(), "octets written")
+		b, err := maintain.Save(c.Context(), p.gateway(cfg, logger(c.ErrOrStderr(), slog.LevelWarn)), args[0], force, so.tell)
+		so.end()
 		if err != nil {
 			return err
 		}
@@ -59,7 +61,9 @@ func restoreCommand(p *program) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		b, err := maintain.Restore(c.Context(), p.gateway(cfg, logger(c.ErrOrStderr(), slog.LevelWarn)), args[0], force)
+		so := newProgress(c.ErrOrStderr(), "octets read")
+		b, err := maintain.Restore(c.Context(), p.gateway(cfg, logger(c.ErrOrStderr(), slog.LevelWarn)), args[0], force, so.tell)
+		so.end()
 		if err != nil {
 			return err
 		}

@@ -29,10 +29,9 @@ func keysRotateCommand(p *program) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			n, err := maintain.RotateKeys(c.Context(), p.gateway(cfg, logger(c.ErrOrStderr(), slog.LevelWarn)), func(n int) {
-				fmt.Fprintf(c.ErrOrStderr(), "\r%d values", n)
-			})
-			fmt.Fprintln(c.ErrOrStderr())
+			so := newProgress(c.ErrOrStderr(), "values sealed anew")
+			n, err := maintain.RotateKeys(c.Context(), p.gateway(cfg, logger(c.ErrOrStderr(), slog.LevelWarn)), so.tell)
+			so.end()
 			if err != nil {
 				return err
 			}

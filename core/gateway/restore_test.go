@@ -23,13 +23,13 @@ func TestRestore(t *testing.T) {
 	ok(ann.Say("before the backup"))
 	n.sees(t, "right", "Ann", "before the backup")
 	file := filepath.Join(dir, "backup")
-	if _, err := maintain.Save(t.Context(), o, file, false); err != nil {
+	if _, err := maintain.Save(t.Context(), o, file, false, func(int64) {}); err != nil {
 		t.Fatal(err)
 	}
 	ok(bob.Say("after the backup"))
 	n.sees(t, "left", "Bob", "after the backup")
 	g.end()
-	if _, err := maintain.Restore(t.Context(), o, file, true); err != nil {
+	if _, err := maintain.Restore(t.Context(), o, file, true, func(int64) {}); err != nil {
 		t.Fatal(err)
 	}
 	start(t, c, drivers)

@@ -25,9 +25,12 @@ type Backup struct {
 	Masters []string // ids of the master keys that are needed with it
 }
 
+// Told hears how far a work has come: in octets, or in values. It is never nil.
+type Told func(n int64)
+
 // Save writes a backup of the store to a file, which must not be there yet unless replace is given, and reads it again to see that it is
 // whole. Until then the file has another name.
-func Save(ctx context.Context, o gateway.Options, file string, replace bool) (b Backup, err error) {
+func Save(ctx context.Context, o gateway.Options, file string, replace bool, told Told) (b Backup, err error) {
 	if _, err := os.Stat(file); err == nil && !replace {
 		return b, fmt.Errorf("%s is there already; --force replaces it", file)
 	}
@@ -40,7 +43,7 @@ func Save(ctx context.Context, o gateway.Options, file string, replace bool) (b 
 			err = errors.Join(err, os.Remove(f.Name()))
 		}
 	}()
-	err = errors.Join(write(ctx, o, f), f.Sync(), f.Close())
+	err = errors.Join(write(ctx, o, &counted{file: f, told: told}), f.Sync(), f.Close())
 	if err != nil {
 		return b, err
 	}
@@ -66,6 +69,32 @@ func write(ctx context.Context, o gateway.Options, w io.Writer) error {
 	return store.Backup(ctx, options, w)
 }
 
+// counted tells how many octets of a file were written or read since its beginning.
+type counted struct {
+	file *os.File
+	n    int64
+	told Told
+}
+
+// Write implements io.Writer.
+func (c *counted) Write(b []byte) (int, error) { return c.count(c.file.Write(b)) }
+
+// Read implements io.Reader.
+func (c *counted) Read(b []byte) (int, error) { return c.count(c.file.Read(b)) }
+
+// Seek implements io.Seeker.
+func (c *counted) Seek(offset int64, whence int) (int64, error) {
+	n, err := c.file.Seek(offset, whence)
+	c.n = n
+	return n, err
+}
+
+func (c *counted) count(n int, err error) (int, error) {
+	c.n += int64(n)
+	c.told(c.n)
+	return n, err
+}
+
 // Look reads a backup to its end and returns what it says of itself. It fails where it is not whole.
 func Look(file string) (Backup, error) {
 	f, err := os.Open(file)
@@ -85,7 +114,7 @@ func Look(file string) (Backup, error) {
 }
 
 // Restore makes the store hold what a backup holds; see store.Restore. The gateway must not run.
-func Restore(ctx context.Context, o gateway.Options, file string, force bool) (Backup, error) {
+func Restore(ctx context.Context, o gateway.Options, file string, force bool, told Told) (Backup, error) {
 	b, err := Look(file)
 	if err != nil {
 		return b, err
@@ -99,13 +128,13 @@ func Restore(ctx context.Context, o gateway.Options, file string, force bool) (B
 		return b, err
 	}
 	defer f.Close()
-	_, err = store.Restore(ctx, options, f, force)
+	_, err = store.Restore(ctx, options, &counted{file: f, told: told}, force)
 	return b, err
 }
 
 // RotateKeys replaces the keys of the store, and returns how many values were sealed anew; see store.Store.Rotate. told is called after
 // each step where the gateway does not run.
-func RotateKeys(ctx context.Context, o gateway.Options, told func(values int)) (values int, err error) {
+func RotateKeys(ctx context.Context, o gateway.Options, told Told) (values int, err error) {
 	client, err := gateway.Dial(ctx, o.Config.Provider.Files)
 	if err == nil {
 		values, err = client.RotateKeys(ctx)
@@ -124,7 +153,7 @@ func RotateKeys(ctx context.Context, o gateway.Options, told func(values int)) (
 	}
 	err = s.Rotate(ctx, func(n int) error {
 		values = n
-		told(n)
+		told(int64(n))
 		return ctx.Err()
 	})
 	return values, errors.Join(err, s.Close())
