@@ -7,12 +7,15 @@ import (
 	"time"
 
 	"mimigate/core/hub"
+	"mimigate/core/identity"
 	"mimigate/core/uri"
 )
 
-func TestHubPlace(t *testing.T) {
+func TestHubPlace(t *testing.T) { both(t, testHubPlace) }
+
+func testHubPlace(t *testing.T, o Options) {
 	ctx := t.Context()
-	s := open(t, options(t))
+	s := open(t, o)
 	room := testRoom(t)
 	parent, err := uri.ParseRoom("mimi://chat.example.org/r/b")
 	if err != nil {
@@ -42,9 +45,11 @@ func TestHubPlace(t *testing.T) {
 	closed(t, s)
 }
 
-func TestHubReports(t *testing.T) {
+func TestHubReports(t *testing.T) { both(t, testHubReports) }
+
+func testHubReports(t *testing.T, o Options) {
 	ctx := t.Context()
-	s := open(t, options(t))
+	s := open(t, o)
 	from, err := uri.NewProvider("b.example")
 	if err != nil {
 		t.Fatal(err)
@@ -69,9 +74,11 @@ func TestHubReports(t *testing.T) {
 	closed(t, s)
 }
 
-func TestHubLinks(t *testing.T) {
+func TestHubLinks(t *testing.T) { both(t, testHubLinks) }
+
+func testHubLinks(t *testing.T, o Options) {
 	ctx := t.Context()
-	s := open(t, options(t))
+	s := open(t, o)
 	room := testRoom(t)
 	bob, err := uri.ParseUser("mimi://b.example/u/bob")
 	if err != nil {
@@ -117,6 +124,79 @@ func TestHubLinks(t *testing.T) {
 	check("y", 0, "")
 	if link, err := s.HubGuest(ctx, room, bob); err != nil || link != "" {
 		t.Errorf("of a link that is gone: %q, %v", link, err)
+	}
+	closed(t, s)
+}
+
+func TestConsentRows(t *testing.T) { both(t, testConsentRows) }
+
+func testConsentRows(t *testing.T, o Options) {
+	ctx := t.Context()
+	s := open(t, o)
+	user := func(text string) uri.User {
+		u, err := uri.ParseUser(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return u
+	}
+	ann, bob := user("mimi://chat.example.org/u/ann"), user("mimi://b.example/u/bob")
+	anywhere := identity.Scope{Requester: bob, Target: ann}
+	one := identity.Scope{Requester: bob, Target: ann, Room: testRoom(t)}
+	for i, p := range []identity.Permission{{Scope: anywhere, State: identity.Asked}, {Scope: one, State: identity.Granted}, {Scope: one, State: identity.Asked}} {
+		p.At = time.UnixMilli(int64(i))
+		if err := s.PutPermission(ctx, p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, got := range map[string]func() ([]identity.Permission, error){
+		"between": func() ([]identity.Permission, error) { return s.PermissionsBetween(ctx, bob, ann) },
+		"asked":   func() ([]identity.Permission, error) { return s.PermissionsAsked(ctx, ann) },
+		"all":     func() ([]identity.Permission, error) { return s.PermissionsAsked(ctx, uri.User{}) },
+	} {
+		if list, err := got(); err != nil || len(list) != 2 || list[0].Scope != anywhere || list[1].Scope != one || list[1].State != identity.Asked || list[1].At.UnixMilli() != 2 {
+			t.Errorf("%s: %v, %v", name, list, err)
+		}
+	}
+	if err := s.DropPermission(ctx, anywhere); err != nil {
+		t.Fatal(err)
+	}
+	if list, err := s.PermissionsBetween(ctx, bob, ann); err != nil || len(list) != 1 {
+		t.Errorf("%v, %v", list, err)
+	}
+	for _, entry := range []string{"one", "two"} {
+		if err := s.PutConsentEntry(ctx, bob.Provider(), []byte(entry)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if to, err := s.ConsentEntriesTo(ctx); err != nil || len(to) != 1 || to[0] != bob.Provider() {
+		t.Errorf("%v, %v", to, err)
+	}
+	for _, want := range []string{"one", "two", ""} {
+		n, entry, ok, err := s.NextConsentEntry(ctx, bob.Provider())
+		if err != nil || ok != (want != "") || string(entry) != want {
+			t.Errorf("%q, %v, %v", entry, ok, err)
+		}
+		if err := s.DropConsentEntry(ctx, bob.Provider(), n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, name := range []string{"Oma Inge", "100%_\\", "Kim"} {
+		p := identity.Person{User: user("mimi://chat.example.org/u/p" + string(rune('0'+i))), Name: name, Consent: identity.Consented}
+		if i == 2 {
+			p.Consent = identity.Noticed
+		}
+		if err := s.PutPerson(ctx, p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for part, want := range map[string]int{"inge": 1, "%": 1, "_": 1, "\\": 1, "": 2, "kim": 0} {
+		if list, err := s.PersonsFound(ctx, part, identity.Consented, 10); err != nil || len(list) != want {
+			t.Errorf("%q: %v, %v", part, list, err)
+		}
+	}
+	if list, err := s.PersonsFound(ctx, "", identity.Consented, 1); err != nil || len(list) != 1 {
+		t.Errorf("%v, %v", list, err)
 	}
 	closed(t, s)
 }
