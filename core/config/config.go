@@ -228,6 +228,14 @@ func (r *Room) defaults()    { r.Policy = DefaultPolicy }
 func (b *Binding) defaults() { b.Direction = Both }
 func (p *Peer) defaults()    { p.May, p.Credentials = May{Invite: "ask", Search: "deny"}, "certificate" }
 
+// IDsKept is how long it is known which message is which on the networks: as long as the policy that wants it the longest.
+func (c *Config) IDsKept() (longest time.Duration) {
+	for _, p := range c.Policies {
+		longest = max(longest, p.Retention.IDs)
+	}
+	return longest
+}
+
 // DefaultPolicy is the id of the policy of rooms that name none. It is in Config.Policies even if it is not in the file.
 const DefaultPolicy = "default"
 

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -116,8 +117,9 @@ func (g *Gateway) watch(ctx context.Context) {
 		select {
 		case <-look.C:
 		case <-tidy.C:
-			if err := g.letters.Tidy(ctx); err != nil && ctx.Err() == nil {
-				g.log.Error("dead letters are not given up", "error", err)
+			_, err := g.store.Forget(ctx, time.Now().Add(-g.config.Load().IDsKept()))
+			if err := errors.Join(err, g.letters.Tidy(ctx)); err != nil && ctx.Err() == nil {
+				g.log.Error("what is old is not given up", "error", err)
 			}
 		case <-ctx.Done():
 			return
