@@ -193,6 +193,28 @@ func crashValue(t *testing.T, s *Store, name string) string {
 	return string(v)
 }
 
+// Reads go on after the server was away, on new connections and without an error.
+func TestReadAfterRestart(t *testing.T) {
+	s := open(t, postgres(t))
+	if err := put(t.Context(), s, "k", "v"); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if got := value(t, t.Context(), s, "k"); got != "v" {
+			t.Errorf("it reads %q", got)
+		}
+		server.Kill(t)
+		if _, err := s.State("a").Get(t.Context(), "k"); !errors.Is(err, ErrUnavailable) {
+			t.Errorf("while the server is away: %v", err)
+		}
+		server.Start(t)
+	}
+	soon(t, func() error { return put(t.Context(), s, "k", "w") })
+	if got := value(t, t.Context(), s, "k"); got != "w" {
+		t.Errorf("it reads %q", got)
+	}
+}
+
 // cutter stands between a store and its server, and cuts the connection at the next COMMIT: before the server has it, or before the
 // client has the answer.
 type cutter struct {
