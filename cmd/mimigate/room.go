@@ -20,7 +20,7 @@ import (
 func roomCommand(p *program) *cobra.Command {
 	c := &cobra.Command{Use: "room", Short: "Find chats to bind; list, show, test, make and change rooms"}
 	c.AddCommand(roomDiscoverCommand(p), roomListCommand(p), roomShowCommand(p), roomTestCommand(p), roomCreateCommand(p),
-		roomPolicyCommand(p), roomBindCommand(p), roomUnbindCommand(p), roomInviteCommand(p), roomRemoveCommand(p))
+		roomPolicyCommand(p), roomBindCommand(p), roomUnbindCommand(p), roomInviteCommand(p), roomRemoveCommand(p), roomBanCommand(p))
 	return c
 }
 

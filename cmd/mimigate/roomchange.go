@@ -131,3 +131,12 @@ func roomRemoveCommand(p *program) *cobra.Command {
 			return fmt.Sprintf("room %s: %s is removed", args[0], args[1]), client.Remove(ctx, args[0], args[1])
 		})
 }
+
+func roomBanCommand(p *program) *cobra.Command {
+	return p.changeCommand(&cobra.Command{
+		Use: "ban ROOM USER", Short: "Ban somebody from a room of this provider, by their MIMI address",
+		Long: "Ban somebody from a room of this provider, by their MIMI address: they are removed with all they have in it, and do not come back.",
+	}, 2, func(ctx context.Context, client *gateway.Client, args []string) (string, error) {
+		return fmt.Sprintf("room %s: %s is banned", args[0], args[1]), client.Ban(ctx, args[0], args[1])
+	})
+}

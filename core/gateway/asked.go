@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -12,6 +11,7 @@ import (
 	"mimigate/core/hub"
 	"mimigate/core/identity"
 	"mimigate/core/mimi"
+	"mimigate/core/policy"
 	"mimigate/core/uri"
 )
 
@@ -41,24 +41,26 @@ func (g *Gateway) askedRequests() map[string]request {
 			if err != nil {
 				return nil, fmt.Errorf("gateway: %w", err)
 			}
-			return nil, g.answerConsent(ctx, q.Get("requester"), q.Get("target"), q.Get("room"), granted)
+			s, err := (&mimi.ConsentEntry{Requester: q.Get("requester"), Target: q.Get("target"), Room: q.Get("room")}).Scope()
+			if err != nil {
+				return nil, err
+			}
+			return nil, g.consents.Between.Answer(ctx, s, granted)
+		},
+		"POST /ban": func(ctx context.Context, q url.Values) (any, error) {
+			return nil, g.Ban(ctx, q.Get("room"), q.Get("user"))
 		},
 		"GET /reports": func(ctx context.Context, _ url.Values) (any, error) { return g.hub.Reports(ctx, reportsMax) },
 	}
 }
 
-func (g *Gateway) answerConsent(ctx context.Context, requester, target, room string, granted bool) error {
-	var s mimi.ConsentScope
-	var err1, err2, err3 error
-	s.Requester, err1 = uri.ParseUser(requester)
-	s.Target, err2 = uri.ParseUser(target)
-	if room != "" {
-		s.Room, err3 = uri.ParseRoom(room)
-	}
-	if err := errors.Join(err1, err2, err3); err != nil {
+// Ban bans somebody from a room of this provider: the hub itself proposes it, and whoever is in the room commits it.
+func (g *Gateway) Ban(ctx context.Context, name, user string) error {
+	room, who, err := g.roomAndUser(ctx, name, user)
+	if err != nil {
 		return err
 	}
-	return g.consents.Between.Answer(ctx, s, granted)
+	return g.hub.Expel(ctx, room, who, policy.BannedRole)
 }
 
 // Consents returns what our people were asked and have not answered, the oldest first.
@@ -70,6 +72,11 @@ func (c *Client) Consents(ctx context.Context) (list []consents.Question, err er
 func (c *Client) AnswerConsent(ctx context.Context, requester, target, room string, granted bool) error {
 	return c.ask(ctx, http.MethodPost, "/consent",
 		url.Values{"requester": {requester}, "target": {target}, "room": {room}, "granted": {strconv.FormatBool(granted)}}, nil)
+}
+
+// Ban bans somebody from a room; see Gateway.Ban.
+func (c *Client) Ban(ctx context.Context, room, user string) error {
+	return c.ask(ctx, http.MethodPost, "/ban", url.Values{"room": {room}, "user": {user}}, nil)
 }
 
 // Reports returns the newest reports of abuse, the newest first.
