@@ -37,7 +37,7 @@ var (
 	// ErrBusy: somebody else holds a lock in the database, or it did not answer in time.
 	ErrBusy = errors.New("the database is held by somebody else: end what holds it, and it goes on by itself")
 	// ErrUnavailable: there is no connection to the database server, or the server is not ready.
-	ErrUnavailable = errors.New("the database server cannot be reached: it is tried again")
+	ErrUnavailable = errors.New("the database server cannot be reached")
 )
 
 const (

@@ -63,9 +63,10 @@ func (p *Postgres) SQL(t testing.TB, statement string) string {
 	return string(out)
 }
 
-// Kill ends the server at once; what it had promised is still there when it starts again.
+// Kill ends the server at once; what it had promised is still there when it starts again, at the latest when the test ends.
 func (p *Postgres) Kill(t testing.TB) {
 	t.Helper()
+	t.Cleanup(func() { p.Start(t) })
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if err := p.stop(syscall.SIGQUIT); err != nil { // an immediate shutdown, from which it recovers as after a loss of power
@@ -73,11 +74,14 @@ func (p *Postgres) Kill(t testing.TB) {
 	}
 }
 
-// Start starts the server again.
+// Start starts the server again, unless it runs.
 func (p *Postgres) Start(t testing.TB) {
 	t.Helper()
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.running != nil {
+		return
+	}
 	if err := p.start(); err != nil {
 		t.Fatalf("servers: postgresql: %v\n%s", err, p.said())
 	}
