@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"log/slog"
 
 	"github.com/spf13/cobra"
@@ -12,7 +13,38 @@ import (
 
 func keysCommand(p *program) *cobra.Command {
 	c := &cobra.Command{Use: "keys", Short: "Look after the keys that the store's private columns are sealed with"}
-	c.AddCommand(keysRotateCommand(p))
+	c.AddCommand(keysRotateCommand(p), keysListCommand(p))
+	return c
+}
+
+func keysListCommand(p *program) *cobra.Command {
+	c := &cobra.Command{
+		Use: "list", Short: "Print the ids of the master keys that the configuration gives",
+		Long: "Print the ids of the master keys that the configuration gives, the current one's first. A backup says which it needs\n" +
+			"(mimigate restore --check). The ids tell nothing of the keys.",
+		Args: arguments(cobra.NoArgs),
+	}
+	asJSON := jsonFlag(c)
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		cfg, err := p.load()
+		if err != nil {
+			return err
+		}
+		ids, err := maintain.Keys(p.gateway(cfg, logger(c.ErrOrStderr(), slog.LevelWarn)))
+		if err != nil {
+			return err
+		}
+		return show(c.OutOrStdout(), *asJSON, ids, func(out io.Writer, ids []string) error {
+			for i, id := range ids {
+				what := "of the past"
+				if i == 0 {
+					what = "current"
+				}
+				fmt.Fprintf(out, "%s  %s\n", id, what)
+			}
+			return nil
+		})
+	}
 	return c
 }
 

@@ -45,6 +45,9 @@ func (o Options) masters(create bool) (seal.Keys, error) {
 	return keys, nil
 }
 
+// MasterKeys returns the master keys of o. It fails with ErrKey where there are none.
+func (o Options) MasterKeys() (Keys, error) { return o.masters(false) }
+
 // openSealer opens the data keys with the master keys of o, seals them anew where the current master key is another, and makes
 // a new data key where there is none or it is old.
 func (s *Store) openSealer(ctx context.Context, o Options, now time.Time) error {

@@ -158,3 +158,13 @@ func RotateKeys(ctx context.Context, o gateway.Options, told Told) (values int, 
 	})
 	return values, errors.Join(err, s.Close())
 }
+
+// Keys returns the ids of the master keys that the configuration gives, the current one's first. The store is not touched.
+func Keys(o gateway.Options) ([]string, error) {
+	options, err := o.StoreOptions()
+	if err != nil {
+		return nil, err
+	}
+	keys, err := options.MasterKeys()
+	return keys.IDs(), err
+}

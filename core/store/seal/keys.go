@@ -42,14 +42,17 @@ type Master struct {
 // Keys are master keys, the current one first. They print as nothing but their ids.
 type Keys struct{ list []Master }
 
-// String returns the keys' ids.
-func (k Keys) String() string {
+// IDs returns the keys' ids, which tell nothing of the keys: the current one's first.
+func (k Keys) IDs() []string {
 	ids := make([]string, len(k.list))
 	for i, m := range k.list {
 		ids[i] = m.ID
 	}
-	return "master keys " + strings.Join(ids, " ")
+	return ids
 }
+
+// String returns the keys' ids.
+func (k Keys) String() string { return "master keys " + strings.Join(k.IDs(), " ") }
 
 // GoString is String, for %#v.
 func (k Keys) GoString() string { return k.String() }
