@@ -18,6 +18,7 @@ import (
 	"mimigate/core/member"
 	"mimigate/core/mls"
 	"mimigate/core/router"
+	"mimigate/core/store/reseal"
 	"mimigate/core/store/seal"
 	"mimigate/core/uri"
 )
@@ -46,11 +47,11 @@ func TestSealedColumns(t *testing.T) {
 			}
 		}
 	}
-	for _, c := range sealedColumns() {
-		if !want[c.table+" "+c.column] {
-			t.Errorf("%s.%s is not said to be sealed", c.table, c.column)
+	for _, c := range reseal.Columns() {
+		if !want[c.Table+" "+c.Name] {
+			t.Errorf("%s.%s is not said to be sealed", c.Table, c.Name)
 		}
-		delete(want, c.table+" "+c.column)
+		delete(want, c.Table+" "+c.Name)
 	}
 	if len(want) != 0 {
 		t.Errorf("not known: %v", want)
@@ -72,7 +73,7 @@ func privates(t *testing.T, s *Store) {
 		}
 	}
 	must(s.Do(ctx, func(ctx context.Context) error {
-		for i := range resealMax + 50 {
+		for i := range reseal.Max + 50 {
 			if err := put(ctx, s, fmt.Sprint("key", i), fmt.Sprint("value", i)); err != nil {
 				return err
 			}
@@ -94,7 +95,7 @@ func privates(t *testing.T, s *Store) {
 func privatesThere(t *testing.T, s *Store) {
 	t.Helper()
 	ctx := t.Context()
-	for i := range resealMax + 50 {
+	for i := range reseal.Max + 50 {
 		if got := value(t, ctx, s, fmt.Sprint("key", i)); got != fmt.Sprint("value", i) {
 			t.Fatalf("value %d is %q", i, got)
 		}
@@ -138,15 +139,15 @@ func rotated(t *testing.T, s *Store, o Options, old string) {
 		t.Errorf("%d data keys, %v", len(keys), err)
 	}
 	header := s.sealer.Load().Header()
-	for _, c := range sealedColumns() {
+	for _, c := range reseal.Columns() {
 		if err := s.query(t.Context(), func(scan func(...any) error) error {
 			var v []byte
 			err := scan(&v)
 			if v != nil && !bytes.HasPrefix(v, header) {
-				t.Errorf("%s.%s is sealed under an old key", c.table, c.column)
+				t.Errorf("%s.%s is sealed under an old key", c.Table, c.Name)
 			}
 			return err
-		}, `SELECT `+c.column+` FROM `+c.table); err != nil {
+		}, `SELECT `+c.Name+` FROM `+c.Table); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -182,7 +183,7 @@ func TestRotate(t *testing.T) {
 		err = s.Rotate(t.Context(), func(n int) error { most = max(most, n); return nil })
 		stop()
 		other.Wait()
-		if err != nil || most < resealMax+50+7 {
+		if err != nil || most < reseal.Max+50+7 {
 			t.Fatalf("%v after %d values", err, most)
 		}
 		rotated(t, s, o, old)
