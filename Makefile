@@ -12,7 +12,7 @@
 # make interop    the MLS engine against mls-go and ts-mls in full: every scenario and 200 epochs in every suite (some 10 minutes)
 # make setup      only what `make test` installs first: apt (as root), .cache/python, .cache/tsmls, .cache/bin
 #
-# How tests use real servers: they call functions of core/adapter/adaptertest/servers (Synapse, Prosody, and the foreign
+# How tests use real servers: they call functions of core/adapter/adaptertest/servers (Synapse, Prosody, PostgreSQL, and the foreign
 # clients Nio and Slix). Where the tool is not installed, such a test skips and says what is missing; where
 # MIMIGATE_TEST_REQUIRE names the tool (a list of: synapse prosody postgresql clients ts-mls; or: all) it fails instead. `make test`
 # sets it to what the set-up has installed, .ci/run to all. With `go test -short` (the race pass) no real server is

@@ -1,8 +1,8 @@
-// Package servers starts real servers and foreign clients for tests: Synapse, Prosody, matrix-nio, slixmpp, and any other
+// Package servers starts real servers and foreign clients for tests: Synapse, Prosody, PostgreSQL, matrix-nio, slixmpp, and any other
 // command as a process that a test can stop, kill, freeze and restart. They run on loopback with data in a temporary
 // directory, end with the test, and end with the test binary even when that is killed.
 //
-// What is needed is installed by `make setup` under .cache in the repository's root (Prosody by apt). Where it is missing
+// What is needed is installed by `make setup` under .cache in the repository's root (Prosody and PostgreSQL by apt). Where it is missing
 // the test is skipped with a word on what is missing; where MIMIGATE_TEST_REQUIRE names the tool, or is "all", it fails.
 // With -short everything here skips. Only tests import this package.
 package servers
