@@ -124,6 +124,7 @@ func TestNewDevice(t *testing.T) {
 	bob.Text(t, alice.JID(), "one device")
 	bob.Text(t, g, "one device, group")
 	linked := alice.Link(t)
+	learnt(t, bob, alice)
 	bob.Text(t, alice.JID(), "two devices")
 	waclient.WaitText(t, linked, "two devices")
 	bob.Text(t, g, "two devices, group")

@@ -3,6 +3,7 @@
 package waserver_test
 
 import (
+	"strings"
 	"testing"
 
 	"go.mau.fi/whatsmeow"
@@ -24,7 +25,10 @@ func quiet(t *testing.T, s *waserver.Server, clients ...*waclient.Client) {
 	t.Helper()
 	for _, c := range clients {
 		for _, line := range c.Complaints() {
-			t.Errorf("%s: %s", c.Store.PushName, line)
+			// Who sends before it has handled that devices changed is told so, and goes by the new list from then on.
+			if !strings.HasPrefix(line, "Server returned different participant list hash") {
+				t.Errorf("%s: %s", c.Store.PushName, line)
+			}
 		}
 	}
 	for _, u := range s.Unknown() {

@@ -27,6 +27,14 @@ func loggingOut(t *testing.T) {
 	}
 }
 
+// learnt waits until a client has handled what the server sent it before now, such as that somebody's devices changed: a
+// message from there comes after it.
+func learnt(t *testing.T, by, from *waserver.Phone) {
+	t.Helper()
+	from.Text(t, by.JID(), "by now")
+	waclient.WaitText(t, by.Client, "by now")
+}
+
 // start makes a server with Alice, who has a linked device, and Bob.
 func start(t *testing.T) (s *waserver.Server, alice *waserver.Phone, linked *waclient.Client, bob *waserver.Phone) {
 	t.Helper()
@@ -163,9 +171,11 @@ func TestLogout(t *testing.T) {
 	if d := s.Devices(aliceNumber); len(d) != 0 {
 		t.Errorf("devices %v", d)
 	}
+	learnt(t, bob, alice)
 	bob.Text(t, alice.JID(), "only the phone")
 	waclient.WaitText(t, alice.Client, "only the phone")
 	again := alice.Link(t)
+	learnt(t, bob, alice)
 	bob.Text(t, alice.JID(), "both again")
 	waclient.WaitText(t, again, "both again")
 	quiet(t, s, alice.Client, bob.Client, again)
