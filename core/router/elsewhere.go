@@ -72,16 +72,16 @@ func (r *Router) find(ctx context.Context, in *arrival, text string) {
 }
 
 // decide takes somebody's own answer to whether others may bring them into a room. That is nobody else's business, so everybody may give
-// theirs; done is false where the code is no question to them.
+// theirs, and an admin the gateway participant's; done is false where the code is no question to them.
 func (r *Router) decide(ctx context.Context, in *arrival, code string, granted bool) (done bool, err error) {
 	if len(in.Sender.IDs) == 0 || !in.Sender.Verified {
 		return false, nil
 	}
-	person, known, err := r.Identity.ByID(ctx, in.place.Network, in.Sender.IDs[0])
-	if err != nil || !known {
+	person, _, err := r.Identity.ByID(ctx, in.place.Network, in.Sender.IDs[0])
+	if err != nil {
 		return false, err
 	}
-	if done, err = r.orders().Decide(ctx, person.User, code, granted); !done || err != nil {
+	if done, err = r.orders().Decide(ctx, person.User, r.isAdmin(in), code, granted); !done || err != nil {
 		return done, err
 	}
 	said := phrase.YouRefused

@@ -153,16 +153,21 @@ func (o *Orders) role(text string) (uint32, error) {
 // gateway is the participant by which a provider's gateway looks after its people (design §7).
 func gateway(p uri.Provider) (uri.User, error) { return p.User("gateway") }
 
+// usualRole is that of a member, or of another gateway.
+func usualRole(user uri.User) uint32 {
+	if g, err := gateway(user.Provider()); err == nil && user == g {
+		return gatewayRole
+	}
+	return memberRole
+}
+
 // invite brings somebody in. Who is asked first by their own provider, and has not agreed yet, comes once they have: see Answered.
 func (o *Orders) invite(ctx context.Context, room uri.Room, words []string) (string, error) {
 	user, err := o.user(words[0])
 	if err != nil {
 		return "", err
 	}
-	role := uint32(memberRole)
-	if g, err := gateway(user.Provider()); err == nil && user == g {
-		role = gatewayRole
-	}
+	role := usualRole(user)
 	if len(words) > 1 {
 		if role, err = o.role(words[1]); err != nil {
 			return "", err
@@ -276,18 +281,25 @@ func (o *Orders) Question(s identity.Scope, name, word string) string {
 	return o.say(phrase.AskedIn, name, s.Requester.String(), room, word, code(s))
 }
 
-// Decide takes one of our people's own answer to a question, by its code; ok is false where it is the code of none.
-func (o *Orders) Decide(ctx context.Context, target uri.User, text string, granted bool) (ok bool, err error) {
-	if o.Elsewhere == nil {
-		return false, nil
-	}
-	waiting, err := o.Elsewhere.Waiting(ctx, target)
-	if err != nil {
+// Decide takes the answer to a question, by its code: of the one of our people who was asked, target, zero for somebody unknown, or of an admin to
+// what the gateway participant was asked. ok is false where it is the code of no such question.
+func (o *Orders) Decide(ctx context.Context, target uri.User, admin bool, text string, granted bool) (ok bool, err error) {
+	us, err := gateway(o.Provider)
+	if err != nil || o.Elsewhere == nil {
 		return false, err
 	}
-	for _, p := range waiting {
-		if code(p.Scope) == text {
-			return true, o.Elsewhere.Answer(ctx, p.Scope, granted)
+	for _, user := range []uri.User{target, us} {
+		if user.IsZero() || user == us && !admin {
+			continue
+		}
+		waiting, err := o.Elsewhere.Waiting(ctx, user)
+		if err != nil {
+			return false, err
+		}
+		for _, p := range waiting {
+			if code(p.Scope) == text {
+				return true, o.Elsewhere.Answer(ctx, p.Scope, granted)
+			}
 		}
 	}
 	return false, nil
@@ -307,5 +319,5 @@ func (o *Orders) Answered(ctx context.Context, s identity.Scope, granted bool) (
 	if err != nil || all[s.Target] != noRole {
 		return "", err
 	}
-	return o.say(phrase.Agrees, s.Target.String(), s.Room.String()), o.EnsureParticipant(ctx, s.Room, s.Target, memberRole)
+	return o.say(phrase.Agrees, s.Target.String(), s.Room.String()), o.EnsureParticipant(ctx, s.Room, s.Target, usualRole(s.Target))
 }
