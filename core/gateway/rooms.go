@@ -77,10 +77,10 @@ func (g *Gateway) madeRooms() *made.Rooms {
 	})
 }
 
-// hopeless reports whether members will never take a message that they failed to take so: its sender may not say it, is not in the room, or
-// the room is not there. Anything else may pass.
+// hopeless reports whether members will never take a message that they failed to take so: its sender may not say it, or is not in the room.
+// Anything else may pass: a room that we are not in may be one that we are about to be brought into.
 func hopeless(err error) bool {
-	return errors.Is(err, policy.ErrDenied) || errors.Is(err, member.ErrNotParticipant) || errors.Is(err, member.ErrNoRoom) || errors.Is(err, member.ErrUser)
+	return errors.Is(err, policy.ErrDenied) || errors.Is(err, member.ErrNotParticipant) || errors.Is(err, member.ErrUser)
 }
 
 func chat(c config.Chat) router.Chat { return router.Chat{Account: c.Account, Name: c.ID} }
