@@ -178,8 +178,13 @@ func (c *Consents) Answer(ctx context.Context, s mimi.ConsentScope, granted bool
 		if err := c.Permissions.Answer(ctx, s, granted); err != nil || !granted {
 			return err
 		}
-		return c.say(ctx, s.Target, s.Requester.Provider(), mimi.NewConsentEntry(mimi.ConsentGrant, s))
+		return c.Agree(ctx, s)
 	})
+}
+
+// Agree tells somebody's provider that one of our users lets them, and records nothing: for those who need not be asked.
+func (c *Consents) Agree(ctx context.Context, s mimi.ConsentScope) error {
+	return c.say(ctx, s.Target, s.Requester.Provider(), mimi.NewConsentEntry(mimi.ConsentGrant, s))
 }
 
 // say puts an entry of one of our users on the outbox.

@@ -56,7 +56,7 @@ var _ keys.Consent = (*Desk)(nil)
 // New returns a desk. It sends nothing before Start.
 func New(o Options) *Desk {
 	d := &Desk{options: o, permissions: &identity.Permissions{Store: o.Store, Now: time.Now}}
-	d.Between = people.NewConsents(people.ConsentConfig{Provider: o.Provider, Store: o.Store, Peers: o.Peers, Permissions: permissions{d.permissions},
+	d.Between = people.NewConsents(people.ConsentConfig{Provider: o.Provider, Store: o.Store, Peers: o.Peers, Permissions: permissions{d},
 		Audience: audience{d}, Log: o.Log})
 	d.Search = &people.Identifiers{Provider: o.Provider, Directory: directory{&identity.Directory{Persons: o.Persons, Listing: o.Store}},
 		May: func(p uri.Provider) bool { may, ok := o.May(p); return ok && may.Search == "allow" }}
@@ -174,21 +174,33 @@ func (d *Desk) Waiting(ctx context.Context) ([]Question, error) {
 }
 
 // permissions are identity's, for package people.
-type permissions struct{ *identity.Permissions }
+type permissions struct{ desk *Desk }
 
-// Ask implements people.Permissions.
+// Ask implements people.Permissions. Of a peer that may invite with "allow" nobody is asked, unless they have said no; it is told that they
+// agree. Of one that may not, nobody hears.
 func (p permissions) Ask(ctx context.Context, s mimi.ConsentScope) (bool, error) {
-	return p.Permissions.Ask(ctx, identity.Scope(s))
+	may, peer := p.desk.options.May(s.Requester.Provider())
+	if !peer || may.Invite == "deny" {
+		return false, nil
+	}
+	if may.Invite == "ask" {
+		return p.desk.permissions.Ask(ctx, identity.Scope(s))
+	}
+	verdict, err := p.desk.permissions.Judge(ctx, identity.Scope(s))
+	if err != nil || verdict == identity.Refused {
+		return false, err
+	}
+	return false, p.desk.Between.Agree(ctx, s)
 }
 
 // Cancel implements people.Permissions.
 func (p permissions) Cancel(ctx context.Context, s mimi.ConsentScope) (bool, error) {
-	return p.Permissions.Cancel(ctx, identity.Scope(s))
+	return p.desk.permissions.Cancel(ctx, identity.Scope(s))
 }
 
 // Answer implements people.Permissions.
 func (p permissions) Answer(ctx context.Context, s mimi.ConsentScope, granted bool) error {
-	return p.Permissions.Answer(ctx, identity.Scope(s), granted)
+	return p.desk.permissions.Answer(ctx, identity.Scope(s), granted)
 }
 
 // audience hears what concerns our people.

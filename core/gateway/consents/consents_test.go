@@ -134,6 +134,38 @@ func TestConsents(t *testing.T) {
 		t.Error("nobody was told that they agree")
 	}
 
+	// A request of a peer that need not ask is granted at once; of one that may not nothing comes; whoever said no is left alone.
+	for from, want := range map[string]int{"may.example": 1, "not.example": 0, "else.example": 0} {
+		p := must(uri.NewProvider(from))
+		request := mimi.NewConsentEntry(mimi.ConsentRequest, mimi.ConsentScope{Requester: must(p.User("zoe")), Target: ann.User})
+		refused := mimi.NewConsentEntry(mimi.ConsentRequest, mimi.ConsentScope{Requester: must(p.User("kim")), Target: ann.User})
+		if err := errors.Join(d.Between.RequestConsent(t.Context(), p, request), d.Between.RequestConsent(t.Context(), p, refused)); err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		for {
+			number, data, ok, err := s.NextConsentEntry(t.Context(), p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !ok {
+				break
+			}
+			e := new(mimi.ConsentEntry)
+			if err := mimi.Decode(data, e); err != nil || from == "may.example" && (e.Operation != mimi.ConsentGrant || e.Requester != request.Requester) {
+				t.Errorf("%s: %+v, %v", from, e, err)
+			}
+			n++
+			if err := s.DropConsentEntry(t.Context(), p, number); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n != want {
+			t.Errorf("%s: %d entries, want %d", from, n, want)
+		}
+	}
+	waiting(0)
+
 	// C27: who has opted out is not found; who has agreed is, by those who may search.
 	search := func(from string) mimi.IdentifierCode {
 		resp, err := d.Search.Identify(t.Context(), must(uri.NewProvider(from)), &mimi.IdentifierRequest{Elements: []mimi.QueryElement{{Type: mimi.SearchNick, Value: "ann"}}})
