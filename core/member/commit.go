@@ -23,17 +23,22 @@ func (m *Members) nextChange(ctx context.Context, s *shared, requests bool) (job
 	if s.vain == s.group.Epoch()+1 {
 		return nil, nil
 	}
-	committers := m.committers(s)
 	if requests {
 		due, err := m.Store.RoomRequests(ctx, s.id)
 		if err != nil {
 			return nil, err
 		}
-		if next, err := m.nextRequest(ctx, s, committers, due); err != nil || next != nil {
-			return next, err
+		if len(due) > 0 {
+			if next, err := m.nextRequest(ctx, s, m.committers(s), due); err != nil || next != nil {
+				return next, err
+			}
 		}
 	}
-	if len(committers) == 0 || len(s.group.Proposals()) == 0 || m.turn(s) > 0 {
+	if len(s.group.Proposals()) == 0 || m.turn(s) > 0 {
+		return nil, nil
+	}
+	committers := m.committers(s)
+	if len(committers) == 0 {
 		return nil, nil
 	}
 	return m.makeCommit(ctx, s, committers[0], nil)
