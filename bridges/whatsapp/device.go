@@ -10,8 +10,10 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"sync"
 
 	_ "github.com/mattn/go-sqlite3" // the device store's database
+	signallog "go.mau.fi/libsignal/logger"
 	"go.mau.fi/whatsmeow"
 	"go.mau.fi/whatsmeow/proto/waWa6"
 	wastore "go.mau.fi/whatsmeow/store"
@@ -36,6 +38,7 @@ type device struct {
 }
 
 func openDevice(ctx context.Context, account adapter.Account, lab Lab) (*device, error) {
+	quiet()
 	if err := os.MkdirAll(account.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("device store: %w", err)
 	}
@@ -117,6 +120,22 @@ func (l logger) Errorf(msg string, args ...any) { l.Error(redact(fmt.Sprintf(msg
 
 // Sub implements waLog.Logger.
 func (l logger) Sub(string) waLog.Logger { return l }
+
+// quiet keeps the Signal library, which has one log for the whole process, from printing to the standard output. What it fails at is an
+// error that is logged anyway.
+var quiet = sync.OnceFunc(func() {
+	var none signallog.Loggable = silence{}
+	signallog.Setup(&none)
+})
+
+// silence implements the Signal library's log.
+type silence struct{}
+
+func (silence) Debug(string, string)   {}
+func (silence) Info(string, string)    {}
+func (silence) Warning(string, string) {}
+func (silence) Error(string, string)   {}
+func (silence) Configure(string)       {}
 
 var numbers = regexp.MustCompile(`\d{6,}`)
 

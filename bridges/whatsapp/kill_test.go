@@ -56,8 +56,6 @@ func TestKill(t *testing.T) {
 		}
 		return c
 	}
-	l.run(t, 0, defaults().(*Config), &adaptertest.State{}).connected1().stop() // its keys are known now
-	l.WaitOffline(t, owner.Number())
 	var want []string
 	for i := range killTexts {
 		want = append(want, fmt.Sprintf("in %d", i))

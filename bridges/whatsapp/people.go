@@ -14,17 +14,48 @@ import (
 	"mimigate/core/adapter"
 )
 
+// self is the account as its chats know it. The library changes its own copy when it likes.
+type self struct {
+	mu       sync.Mutex
+	lid, num types.JID
+	name     string
+}
+
+// learn takes over what the library knows.
+func (s *session) learn() {
+	s.self.mu.Lock()
+	defer s.self.mu.Unlock()
+	s.self.lid, s.self.num = s.cli.Store.GetLID().ToNonAD(), s.cli.Store.GetJID().ToNonAD()
+}
+
 // own is the account's address: its LID, which new chats use.
 func (s *session) own() types.JID {
-	if lid := s.cli.Store.GetLID(); !lid.IsEmpty() {
-		return lid.ToNonAD()
+	for _, jid := range s.addresses() {
+		if !jid.IsEmpty() {
+			return jid
+		}
 	}
-	return s.cli.Store.GetJID().ToNonAD()
+	return types.JID{}
 }
 
 // addresses are both of the account's.
 func (s *session) addresses() []types.JID {
-	return []types.JID{s.cli.Store.GetLID().ToNonAD(), s.cli.Store.GetJID().ToNonAD()}
+	s.self.mu.Lock()
+	defer s.self.mu.Unlock()
+	return []types.JID{s.self.lid, s.self.num}
+}
+
+// called notes the name that the account's owner has given themself.
+func (s *session) called(name string) {
+	s.self.mu.Lock()
+	defer s.self.mu.Unlock()
+	s.self.name = wire.Clean(name)
+}
+
+func (s *session) ownName() string {
+	s.self.mu.Lock()
+	defer s.self.mu.Unlock()
+	return s.self.name
 }
 
 func (s *session) isOwn(jid types.JID) bool {
@@ -93,7 +124,7 @@ func (s *session) name(ctx context.Context, addresses ...types.JID) string {
 			continue
 		}
 		if s.isOwn(jid) {
-			return wire.Clean(s.cli.Store.PushName)
+			return s.ownName()
 		}
 		contact, err := s.cli.Store.Contacts.GetContact(ctx, jid.ToNonAD())
 		if err != nil {

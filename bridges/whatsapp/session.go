@@ -28,6 +28,7 @@ type session struct {
 	cli  *whatsmeow.Client
 	sink adapter.Sink
 
+	self     self
 	ratchets *ratchets
 	sending  chan struct{} // holds one while a message is sent
 
@@ -66,9 +67,16 @@ func (s *session) run(ctx context.Context) error {
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
 	s.ctx, s.end, s.usable = ctx, end, make(chan struct{})
-	s.cli.BackgroundEventCtx = ctx
+	s.learn()
+	s.called(s.cli.Store.PushName)
+	// The library's own context ends last: it is closed in an orderly way before that.
+	conn, hangUp := context.WithCancel(context.WithoutCancel(ctx))
+	defer hangUp()
+	s.cli.BackgroundEventCtx = conn
 	s.cli.AddEventHandlerWithSuccessStatus(s.handle)
-	err := s.cli.ConnectContext(ctx)
+	dialing := context.AfterFunc(ctx, hangUp)
+	err := s.cli.ConnectContext(conn)
+	dialing()
 	if err == nil {
 		login := time.NewTimer(loginTime)
 		defer login.Stop()
@@ -129,7 +137,10 @@ func (s *session) handle(raw any) bool {
 		return s.renamed(ev.JID, ev.JIDAlt, ev.NewPushName)
 	case *events.BusinessName:
 		return s.renamed(ev.JID, ev.JID, ev.NewBusinessName)
+	case *events.PushNameSetting:
+		s.called(ev.Action.GetName())
 	case *events.Connected:
+		s.learn()
 		s.connected()
 	default:
 		if err := s.a.endOf(raw); err != nil {
