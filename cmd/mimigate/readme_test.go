@@ -7,13 +7,16 @@ import (
 	"testing"
 )
 
-// Each command that the README has in its chapter on backups is run by a session in testdata, as it stands there.
-func TestReadmeBackups(t *testing.T) {
+// Each command that the README has in these chapters is run by a session in testdata, as it stands there.
+func TestReadmeBackups(t *testing.T) { readmeChapter(t, "Backups, PostgreSQL, keys") }
+func TestReadmeRunning(t *testing.T) { readmeChapter(t, "Running it") }
+
+func readmeChapter(t *testing.T, title string) {
 	text, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, chapter, found := strings.Cut(string(text), "\n## Backups, PostgreSQL, keys\n")
+	_, chapter, found := strings.Cut(string(text), "\n## "+title+"\n")
 	if !found {
 		t.Fatal("the chapter has another name")
 	}

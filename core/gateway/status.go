@@ -128,7 +128,7 @@ func (g *Gateway) roomStatus(ctx context.Context, id uri.Room, routed router.Sta
 		} else if s := a.Now(); !s.Works() {
 			chat.Problem = "its account is " + s.State.String()
 		}
-		chat.Open = b.Conversation != "" && chat.Problem == ""
+		chat.Open = b.Opened() && chat.Problem == ""
 		r.Bindings = append(r.Bindings, chat)
 	}
 	return r
