@@ -290,8 +290,10 @@ func (m *Members) remember(id uri.Room, g *mls.Group) (memory, error) {
 		switch {
 		case g.IsLocal(l.Index):
 			out.leaves[l.User] = l.Index
-		case l.User.Provider() == m.Provider:
-			out.lost = append(out.lost, l)
+		case l.User.Provider() == m.Provider: // another client of theirs is not ours to look after
+			if _, client, err := m.keys.Credential(l.User); err == nil && l.Client == client {
+				out.lost = append(out.lost, l)
+			}
 		}
 	}
 	return out, nil
