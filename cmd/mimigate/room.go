@@ -26,16 +26,18 @@ func roomCommand(p *program) *cobra.Command {
 
 func roomDiscoverCommand(p *program) *cobra.Command {
 	var wait time.Duration
+	var asJSON *bool
 	c := &cobra.Command{
 		Use: "discover [ACCOUNT…]", Short: "List the chats that the accounts could bind, as lines for the configuration",
 		Long: "List the chats that the accounts could bind: where they are, are invited, or what a directory offers. The first column is\n" +
 			"what stands under bind. Without the name of an account, all are asked.",
 		RunE: func(c *cobra.Command, args []string) error {
 			return p.inspect(c.Context(), func(ctx context.Context, cfg *config.Config, i gateway.Inspector) error {
-				return discover(ctx, c.OutOrStdout(), c.ErrOrStderr(), cfg, i, args, wait)
+				return discover(ctx, c.OutOrStdout(), c.ErrOrStderr(), cfg, i, args, wait, *asJSON)
 			})
 		},
 	}
+	asJSON = jsonFlag(c)
 	c.Flags().DurationVar(&wait, "wait", 30*time.Second, "how long each account is waited for")
 	return c
 }
@@ -53,23 +55,21 @@ func (p *program) inspect(ctx context.Context, f func(context.Context, *config.C
 	return errors.Join(f(ctx, cfg, i), i.Close())
 }
 
-func discover(ctx context.Context, out, errs io.Writer, cfg *config.Config, i gateway.Inspector, only []string, wait time.Duration) error {
+func discover(ctx context.Context, out, errs io.Writer, cfg *config.Config, i gateway.Inspector, only []string, wait time.Duration, asJSON bool) error {
 	for _, id := range only {
 		if !slices.ContainsFunc(cfg.Accounts, func(a config.Account) bool { return a.ID == id }) {
 			return &exitError{exitConfig, fmt.Errorf("no account %s in %s; there are: %s", id, cfg.File, accountIDs(cfg))}
 		}
 	}
 	failed := 0
-	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	all := []gateway.Listing{}
 	for _, a := range cfg.Accounts {
 		if len(only) > 0 && !slices.Contains(only, a.ID) {
 			continue
 		}
 		err := within(ctx, wait, func(ctx context.Context) error {
 			list, err := i.Conversations(ctx, a.ID)
-			for _, l := range list {
-				fmt.Fprintf(table, "- %s\t%s\n", quoted(l.Chat), about(l))
-			}
+			all = append(all, list...)
 			return err
 		})
 		if err != nil {
@@ -77,13 +77,21 @@ func discover(ctx context.Context, out, errs io.Writer, cfg *config.Config, i ga
 			failed++
 		}
 	}
-	if err := table.Flush(); err != nil {
+	if err := show(out, asJSON, all, printListings); err != nil {
 		return err
 	}
 	if failed > 0 {
 		return fmt.Errorf("%d accounts could not be asked", failed)
 	}
 	return nil
+}
+
+func printListings(out io.Writer, list []gateway.Listing) error {
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	for _, l := range list {
+		fmt.Fprintf(table, "- %s\t%s\n", quoted(l.Chat), about(l))
+	}
+	return table.Flush()
 }
 
 // quoted returns a chat as it stands in YAML: # and other characters need quotes.
