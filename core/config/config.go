@@ -18,7 +18,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -94,25 +93,6 @@ func (a Account) Problem(err error) Problem {
 		name = name[:max(i, 0)]
 	}
 	return Problem{At: at, Text: fmt.Sprintf("account %s: %s: %v", a.ID, key.Key, key.Err)}
-}
-
-// Same reports whether two accounts have the same configuration, wherever it stands, so that an adapter of the one is as good for the
-// other. What is to be done about chats that are not bound is not the adapter's business.
-func (a Account) Same(b Account) bool {
-	return a.ID == b.ID && a.Network == b.Network && reflect.DeepEqual(a.Config, b.Config) &&
-		slices.EqualFunc(a.Problems, b.Problems, func(x, y Problem) bool { return x.Text == y.Text })
-}
-
-// Same reports whether two rooms have the same name, policy, bindings and invitations, wherever these stand.
-func (r Room) Same(b Room) bool {
-	return r.ID == b.ID && r.Name == b.Name && r.Policy == b.Policy && slices.Equal(r.Invite, b.Invite) &&
-		slices.EqualFunc(r.Bind, b.Bind, func(x, y Binding) bool { return x.Chat == y.Chat && x.Direction == y.Direction })
-}
-
-// Same reports whether two peers have the same configuration, wherever it stands.
-func (p Peer) Same(b Peer) bool {
-	p.At, b.At, p.Problems, b.Problems = Pos{}, Pos{}, nil, nil
-	return reflect.DeepEqual(p, b)
 }
 
 // Person is one human with ids on several networks.

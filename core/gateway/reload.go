@@ -21,35 +21,7 @@ type Changes struct {
 }
 
 // Difference is what of a list is new, otherwise, or gone.
-type Difference struct {
-	Added, Changed, Removed []string `json:",omitempty"`
-}
-
-// IsZero reports whether nothing differs.
-func (d Difference) IsZero() bool { return len(d.Added)+len(d.Changed)+len(d.Removed) == 0 }
-
-// touched reports whether a thing was added or changed.
-func (d Difference) touched(id string) bool {
-	return slices.Contains(d.Added, id) || slices.Contains(d.Changed, id)
-}
-
-// compare returns how after differs from before.
-func compare[T any](before, after []T, id func(T) string, same func(a, b T) bool) (d Difference) {
-	for _, b := range before {
-		if !slices.ContainsFunc(after, func(a T) bool { return id(a) == id(b) }) {
-			d.Removed = append(d.Removed, id(b))
-		}
-	}
-	for _, a := range after {
-		switch i := slices.IndexFunc(before, func(b T) bool { return id(a) == id(b) }); {
-		case i < 0:
-			d.Added = append(d.Added, id(a))
-		case !same(before[i], a):
-			d.Changed = append(d.Changed, id(a))
-		}
-	}
-	return d
-}
+type Difference = config.Difference
 
 // ErrConfig: the configuration cannot be applied, and nothing was changed. The text says why.
 var ErrConfig = errors.New("the configuration was not reloaded")
@@ -75,12 +47,8 @@ func (g *Gateway) Reload(ctx context.Context) (Changes, error) {
 	if after.Provider.Domain != before.Provider.Domain {
 		return Changes{}, fmt.Errorf("%w: provider.domain is part of every address and cannot be changed on an existing store", ErrConfig)
 	}
-	changes := Changes{
-		Accounts: compare(before.Accounts, after.Accounts, func(a config.Account) string { return a.ID }, config.Account.Same),
-		Rooms:    compare(before.Rooms, after.Rooms, func(r config.Room) string { return r.ID }, config.Room.Same),
-		Peers:    compare(before.Peers, after.Peers, func(p config.Peer) string { return p.ID }, config.Peer.Same),
-		Restart:  restart(before, after),
-	}
+	changes := Changes{Restart: restart(before, after)}
+	changes.Accounts, changes.Rooms, changes.Peers = config.Compare(before, after)
 	for _, w := range after.Warnings {
 		changes.Say = append(changes.Say, w.String())
 	}
@@ -122,7 +90,7 @@ func (g *Gateway) apply(ctx, run context.Context, after *config.Config, changes 
 		problems = append(problems, err.Error())
 	}
 	g.arrange(ctx, slices.DeleteFunc(slices.Clone(after.Rooms), func(r config.Room) bool {
-		return !changes.Rooms.touched(r.ID) && g.problem(r.ID) == ""
+		return !changes.Rooms.Touches(r.ID) && g.problem(r.ID) == ""
 	}))
 	rooms, err := g.rooms(ctx)
 	if err == nil {
