@@ -68,6 +68,7 @@ require (
 	github.com/spf13/cobra v1.10.2
 	go.mau.fi/whatsmeow v0.0.0-20260821141805-33cfac511629
 	maunium.net/go/mautrix v0.30.0
+	rsc.io/qr v0.2.0
 )
 
 require (

@@ -4,6 +4,8 @@ package whatsapp
 
 import (
 	"context"
+	"database/sql"
+	"database/sql/driver"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -12,7 +14,7 @@ import (
 	"regexp"
 	"sync"
 
-	_ "github.com/mattn/go-sqlite3" // the device store's database
+	"github.com/mattn/go-sqlite3"
 	signallog "go.mau.fi/libsignal/logger"
 	"go.mau.fi/whatsmeow"
 	"go.mau.fi/whatsmeow/proto/waWa6"
@@ -51,16 +53,27 @@ func openDevice(ctx context.Context, account adapter.Account, lab Lab) (*device,
 	}
 	d := &device{lab: lab, log: logger{account.Log}, ratchets: newRatchets()}
 	var err error
-	if d.container, err = sqlstore.New(ctx, "sqlite3", "file:"+filepath.Join(account.Dir, deviceFile)+options, d.log); err != nil {
-		return nil, fmt.Errorf("device store: %w", redacted(err))
+	db := sql.OpenDB(database("file:" + filepath.Join(account.Dir, deviceFile) + options))
+	d.container = sqlstore.NewWithDB(db, "sqlite3", d.log)
+	if err = d.container.Upgrade(ctx); err == nil {
+		d.store, err = d.container.GetFirstDevice(ctx)
 	}
-	if d.store, err = d.container.GetFirstDevice(ctx); err != nil {
+	if err != nil {
 		d.close()
 		return nil, fmt.Errorf("device store: %w", redacted(err))
 	}
 	d.ratchets.guard(d.store)
 	return d, nil
 }
+
+// database connects to a file of SQLite, without a name for the driver, which would be the process's only one.
+type database string
+
+// Connect implements driver.Connector.
+func (d database) Connect(context.Context) (driver.Conn, error) { return d.Driver().Open(string(d)) }
+
+// Driver implements driver.Connector.
+func (d database) Driver() driver.Driver { return &sqlite3.SQLiteDriver{} }
 
 func (d *device) close() {
 	if err := d.container.Close(); err != nil {

@@ -171,9 +171,12 @@ func TestKillChild(t *testing.T) {
 		}
 	}()
 	g.send(ctx, made, adapter.Conversation(os.Getenv(childGroup)))
-	for len(recorded(t, g.dir, "received")) < killTexts && ctx.Err() == nil {
-		time.Sleep(10 * time.Millisecond)
-	}
+	adaptertest.WaitFor(t, patience, "everything is received", func() error {
+		if n := len(recorded(t, g.dir, "received")); n < killTexts {
+			return fmt.Errorf("%d of %d", n, killTexts)
+		}
+		return nil
+	})
 	cancel()
 	<-ended
 }

@@ -21,8 +21,8 @@ import (
 )
 
 func accountCommand(p *program) *cobra.Command {
-	c := &cobra.Command{Use: "account", Short: "List accounts, or set one up on its network's server"}
-	c.AddCommand(accountListCommand(p), accountSetupCommand(p))
+	c := &cobra.Command{Use: "account", Short: "List accounts, set one up on its network's server, or link one to a phone"}
+	c.AddCommand(accountListCommand(p), accountSetupCommand(p), accountLoginCommand(p), accountLogoutCommand(p))
 	return c
 }
 

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"syscall"
 
+	"mimigate/core/adapter"
 	"mimigate/core/config"
 	"mimigate/core/gateway/letters"
 )
@@ -141,6 +142,11 @@ func (c *Client) Drop(ctx context.Context, id, account string) (n int, err error
 // Trace returns what is known of a message; see letters.Letters.
 func (c *Client) Trace(ctx context.Context, message string) (list []letters.Trace, err error) {
 	return list, c.ask(ctx, http.MethodGet, "/trace", url.Values{"message": {message}}, &list)
+}
+
+// Login links an account, or unlinks it; see account.Login.
+func (c *Client) Login(ctx context.Context, account, do, text string) (step adapter.LoginStep, err error) {
+	return step, c.ask(ctx, http.MethodPost, "/login", url.Values{"account": {account}, "do": {do}, "text": {text}}, &step)
 }
 
 // Close implements Inspector.

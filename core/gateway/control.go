@@ -70,12 +70,10 @@ type request = func(context.Context, url.Values) (any, error)
 
 func (g *Gateway) handler() http.Handler {
 	mux := http.NewServeMux()
-	for pattern, ask := range map[string]request{
-		"GET /status": func(ctx context.Context, _ url.Values) (any, error) { return g.Status(ctx) },
-		"POST /connected": g.ofAccount(func(ctx context.Context, a *account.Account, _ url.Values) (any, error) {
-			a.Retry()
-			return nil, a.Connected(ctx)
-		}),
+	for _, list := range []map[string]request{g.peeringRequests(), g.askedRequests(), {
+		"GET /status":        func(ctx context.Context, _ url.Values) (any, error) { return g.Status(ctx) },
+		"POST /connected":    g.ofAccount(func(ctx context.Context, a *account.Account, _ url.Values) (any, error) { return nil, a.Reconnect(ctx) }),
+		"POST /login":        g.ofAccount(account.Login),
 		"GET /conversations": g.ofAccount(func(ctx context.Context, a *account.Account, _ url.Values) (any, error) { return a.Conversations(ctx) }),
 		"POST /open": g.ofAccount(func(ctx context.Context, a *account.Account, q url.Values) (any, error) {
 			return a.Open(ctx, config.Chat{Account: q.Get("account"), ID: q.Get("chat")})
@@ -110,16 +108,12 @@ func (g *Gateway) handler() http.Handler {
 		"POST /remove": func(ctx context.Context, q url.Values) (any, error) {
 			return nil, g.Remove(ctx, q.Get("room"), q.Get("user"))
 		},
-	} {
-		answer(mux, pattern, ask)
+	}} {
+		for pattern, ask := range list {
+			answer(mux, pattern, ask)
+		}
 	}
 	mux.HandleFunc("GET /backup", g.serveBackup)
-	for pattern, ask := range g.peeringRequests() {
-		answer(mux, pattern, ask)
-	}
-	for pattern, ask := range g.askedRequests() {
-		answer(mux, pattern, ask)
-	}
 	g.addMonitor(mux)
 	return mux
 }

@@ -40,6 +40,8 @@ type Account struct {
 	since   time.Time            // when the status' state began
 	heard   adapter.AccountState // the last that the adapter reported itself
 	changed chan struct{}        // closed and replaced when status changes
+
+	linking sync.Mutex // held while a step of a login is done
 }
 
 // New makes the adapter of a configured account. An account that cannot be used is one too; its status says what is wrong, and in
