@@ -61,7 +61,7 @@ func (q *starting) run(ctx context.Context) error {
 			return err
 		}
 	}
-	files, err := q.Files("store")
+	files, err := q.Files(q.systemd)
 	if err != nil {
 		return &exitError{exitUsage, err}
 	}
@@ -146,6 +146,11 @@ func (q *starting) prepare(ctx context.Context) error {
 	}
 	if cfg, err = q.load(); err != nil { // the files are there now
 		return err
+	}
+	if q.systemd {
+		fmt.Fprintf(q.out, "\nCopy what was written to /etc/mimigate, and mimigate.service to /etc/systemd/system; the unit says how. "+
+			"The service makes its store and keys: keep a copy of %s elsewhere.\n", cfg.Provider.MasterKey.File)
+		return nil
 	}
 	// Opening the store makes it, its key, and the provider's authority.
 	err = gateway.WithPeering(ctx, q.gateway(cfg, slog.New(slog.DiscardHandler)), func(*gateway.Peering) error { return nil })

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -32,6 +33,11 @@ func proxy(ts *testscript.TestScript, _ bool, args []string) {
 // TestScripts runs the command as people do; each file in testdata is one session.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{Dir: "testdata", Cmds: map[string]func(*testscript.TestScript, bool, []string){"proxy": proxy}, Setup: func(e *testscript.Env) error {
+		repository, err := filepath.Abs("../..")
+		if err != nil {
+			return err
+		}
+		e.Setenv("REPO", repository)
 		for _, name := range []string{"PORT1", "PORT2"} { // of loopback, where nobody listens
 			address, err := demo.FreeAddress()
 			if err != nil {

@@ -49,8 +49,9 @@ func Service() File { return File{Name: "mimigate.service", Content: service} }
 func Compose() File { return File{Name: "compose.yaml", Content: compose} }
 
 type provider struct {
-	Domain string `yaml:"domain,omitempty"`
-	Store  string `yaml:"store"`
+	Domain    string `yaml:"domain,omitempty"`
+	Store     string `yaml:"store"`
+	MasterKey string `yaml:"master_key,omitempty"`
 }
 
 type admins struct {
@@ -73,15 +74,24 @@ type room struct {
 	Bind []string `yaml:"bind,omitempty"`
 }
 
-// Files returns the configuration and the secrets that it refers to and that are ours to make. store is the store's directory, relative
-// to the configuration's or absolute.
-func (a Answers) Files(store string) ([]File, error) {
+// Where the service that Service describes may write.
+const (
+	serviceStore = "/var/lib/mimigate"
+	serviceKey   = "file:/var/lib/mimigate-key/master"
+)
+
+// Files returns the configuration and the secrets that it refers to and that are ours to make. The store is beside the configuration, or
+// where a service keeps it.
+func (a Answers) Files(service bool) ([]File, error) {
 	body := struct {
 		Provider provider  `yaml:"provider"`
 		Admins   *admins   `yaml:"admins,omitempty"`
 		Accounts []account `yaml:"accounts,omitempty"`
 		Rooms    []room    `yaml:"rooms,omitempty"`
-	}{Provider: provider{a.Domain, store}}
+	}{Provider: provider{a.Domain, "store", ""}}
+	if service {
+		body.Provider.Store, body.Provider.MasterKey = serviceStore, serviceKey
+	}
 	var files []File
 	if a.Admin != "" {
 		body.Admins = &admins{[]string{a.Admin}}
