@@ -42,6 +42,14 @@ func TestQueue(t *testing.T) {
 		if len(both) != 2 || len(get(DeliveryFilter{Dead: true})) != 0 || len(get(DeliveryFilter{Account: "other"})) != 0 || len(get(DeliveryFilter{Limit: 1})) != 1 {
 			t.Fatalf("%+v", both)
 		}
+		for _, state := range []router.DeliveryState{router.Attempted, router.Waiting} { // the first, in whichever of both states
+			tried := both[0]
+			tried.State = state
+			ok(s.PutDelivery(ctx, tried))
+			if d, found, err := s.NextDelivery(ctx, place); err != nil || !found || d.Marker != "one" || d.State != state {
+				t.Errorf("%v %+v, %v", found, d, err)
+			}
+		}
 		failed := both[0]
 		failed.State, failed.Reason, failed.Attempt = router.Failed, "refused", 3
 		ok(s.PutDelivery(ctx, failed))

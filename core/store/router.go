@@ -405,8 +405,11 @@ func (s *Store) Enqueue(ctx context.Context, d router.Delivery) error {
 
 // NextDelivery implements router.Deliveries.
 func (s *Store) NextDelivery(ctx context.Context, p router.Place) (router.Delivery, bool, error) {
-	return s.delivery(ctx, `SELECT `+deliveryColumns+` FROM delivery WHERE network = $1 AND conversation = $2 AND state <= $3 ORDER BY seq LIMIT 1`,
-		p.Network, string(p.Conversation), int64(router.Attempted))
+	// Each state by itself, so that the index leads to its first: a range of states would read all that was ever sent.
+	return s.delivery(ctx, `SELECT `+deliveryColumns+` FROM delivery WHERE network = $1 AND conversation = $2 AND seq = (SELECT MIN(first) FROM (
+			SELECT MIN(seq) AS first FROM delivery WHERE state = $3 AND network = $1 AND conversation = $2
+			UNION ALL SELECT MIN(seq) FROM delivery WHERE state = $4 AND network = $1 AND conversation = $2) AS heads)`,
+		p.Network, string(p.Conversation), int64(router.Waiting), int64(router.Attempted))
 }
 
 // DeliveryByMarker implements router.Deliveries.
