@@ -233,7 +233,7 @@ func (s *session) sendOne(ctx context.Context, r *homeserver.Room, p *homeserver
 	send := func() error { return homeserver.Put(ctx, p.Client, path, query, n.Content, &got) }
 	err := send()
 	if homeserver.Code(err) == "M_FORBIDDEN" {
-		if err := s.mayStill(ctx, r, p, err); err != nil {
+		if err := s.mayStill(ctx, r, p); err != nil {
 			return "", err
 		}
 		err = send()
@@ -241,27 +241,27 @@ func (s *session) sendOne(ctx context.Context, r *homeserver.Room, p *homeserver
 	if homeserver.Code(err) == "M_DUPLICATE_ANNOTATION" {
 		return s.annotation(ctx, r, p, n)
 	}
+	forbidden := homeserver.Code(err) == "M_FORBIDDEN"
 	if err = s.hs.Check(ctx, homeserver.Failed("sending to "+string(r.ID), err)); err == nil && got.Event == "" {
 		err = errors.New("matrix: the homeserver took an event and did not say which")
 	}
-	if errors.Is(err, adapter.ErrRefused) && homeserver.Code(err) == "M_FORBIDDEN" {
+	if forbidden && errors.Is(err, adapter.ErrRefused) {
 		err = adapter.Gone(fmt.Errorf("%s may not write in the room %s: raise its power level: %w", p.ID, r.ID, err))
 	}
 	return got.Event, err
 }
 
-// mayStill finds out why one of our users may not do something in a room: nil if it was only not there, and now is.
-func (s *session) mayStill(ctx context.Context, r *homeserver.Room, p *homeserver.Person, cause error) error {
+// mayStill finds out why one of our users may not do something in a room: nil if it was only not there, and now is. A homeserver that has
+// to merge branches of a room's history may take for absent whom it shows as joined: to join again does no harm, and settles that.
+func (s *session) mayStill(ctx context.Context, r *homeserver.Room, p *homeserver.Person) error {
 	r.Forget()
 	if err := s.hs.Load(ctx, r); err != nil {
 		return err
 	}
-	switch r.Member(p.ID).Membership {
-	case native.Banned:
+	if r.Member(p.ID).Membership == native.Banned {
 		return adapter.Refused(fmt.Errorf("matrix: %s is banned from the room %s", p.ID, r.ID))
-	case native.Joined:
-		return adapter.Gone(fmt.Errorf("%s may not write in the room %s: raise its power level: %w", p.ID, r.ID, homeserver.Plain(cause)))
 	}
+	r.SetMember(p.ID, native.Member{})
 	return s.hs.Join(ctx, r, p)
 }
 

@@ -87,7 +87,7 @@ func (s *session) login(ctx context.Context) error {
 	}
 	if token != "" {
 		err := s.tokenWorks(ctx, token)
-		if homeserver.Code(err) != "M_UNKNOWN_TOKEN" {
+		if homeserver.Status(err) != http.StatusUnauthorized { // M_UNKNOWN_TOKEN; M_MISSING_TOKEN where it has not the form of one
 			return s.loginFailed(ctx, err)
 		}
 		if s.settings.Token != "" {

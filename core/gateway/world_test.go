@@ -110,12 +110,18 @@ func (w *world) newMUC(name string) string {
 // start starts the gateway, and returns when everything is connected and open.
 func (w *world) start() {
 	w.t.Helper()
+	w.serve(w.ready)
+}
+
+// serve starts the gateway, and returns when it is ready.
+func (w *world) serve(ready func(context.Context) error) {
+	w.t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	w.gateway = servers.Start(w.t, servers.Command{Name: "mimigate", Path: self, Dir: w.dir,
-		Env: []string{serveEnv + "=" + filepath.Join(w.dir, "config.yaml")}, Ready: w.ready})
+		Env: []string{serveEnv + "=" + filepath.Join(w.dir, "config.yaml")}, Ready: ready})
 }
 
 // status asks the gateway how it does.
