@@ -51,6 +51,8 @@ type Config struct {
 	MaxSkipped int
 	// StrictSafeAAD refuses bytes after a SafeAAD instead of ignoring them (draft-ietf-mls-extensions-10 §4.9).
 	StrictSafeAAD bool
+	// AllowExternalAdds permits Add proposals by value in an external commit, which RFC 9420 §12.2 forbids: to recover in one commit.
+	AllowExternalAdds bool
 }
 
 func (c *Config) suites() Suites {

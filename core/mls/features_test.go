@@ -139,6 +139,30 @@ func TestExternalCommit(t *testing.T) {
 		}
 		receive(t, alice, step.Message)
 	})
+	t.Run("recovery with our people", func(t *testing.T) {
+		cfg := suspiciousConfig()
+		cfg.AllowExternalAdds = true
+		w := newTrioOf(t, cfg, nil, CommitOptions{})
+		own := newMembers(t, cfg, X25519AES128, "ours", 5)
+		friend := newMember(t, cfg, X25519AES128, "friend")
+		g, step := w.externalJoin("gateway", ExternalOptions{Own: own, OmitOwnWelcome: true, WelcomeTree: true, Proposals: adds(friend)})
+		w.deliver(step.Message, nil)
+		if len(g.leaves) != 6 || len(step.Welcome.Secrets) != 1 {
+			t.Errorf("%d local leaves, Welcome for %d", len(g.leaves), len(step.Welcome.Secrets))
+		}
+		f := join(t, cfg, step.Welcome, nil, friend)
+		for _, leaf := range g.LocalLeaves() {
+			say(t, g, leaf, fmt.Sprintf("leaf %d", leaf), w.alice, w.bob, w.carol, f)
+		}
+		together(t, w, g, w.alice, w.bob, w.carol, f)
+		strict := suspiciousConfig()
+		hub := must(NewPublicGroup(strict, must(w.alice.GroupInfo(0, true))(t), nil))(t)
+		_, step = w.externalJoin("another", ExternalOptions{Own: newMembers(t, cfg, X25519AES128, "theirs", 1)})
+		unchanged(t, "strict hub", hub, ErrProposal, "type 0x0001 in an external commit", func() error {
+			_, err := hub.Process(must(ParseMessage(step.Message))(t))
+			return err
+		})
+	})
 	t.Run("a further leaf of ours", func(t *testing.T) {
 		w := newTrio(t)
 		own := newMembers(t, w.cfg, X25519AES128, "ours", 3)

@@ -282,16 +282,16 @@ func (g *Group) Successor(usage ResumptionUsage, groupID []byte, extensions Exte
 
 // ExternalOptions says what an external commit contains beside the joiner.
 type ExternalOptions struct {
-	RatchetTree []byte // where the GroupInfo does not carry it
-	// Remove is the joiner's own old leaf, to be replaced (RFC 9420 §12.2 calls it resync).
-	Remove *LeafIndex
+	RatchetTree []byte     // where the GroupInfo does not carry it
+	Remove      *LeafIndex // the joiner's own old leaf, to be replaced (RFC 9420 §12.2 calls it resync)
 	// Pending are proposals delivered with the GroupInfo; the SelfRemoves among them are committed.
-	Pending []*Message
-	// Proposals by value: pre-shared keys and application data.
-	Proposals []Proposal
-	Framing   Framing
-	// GroupInfoTree is as in [CommitOptions]; a GroupInfo is always made.
-	GroupInfoTree bool
+	Pending   []*Message
+	Proposals []Proposal // by value: pre-shared keys and application data
+	// Own are further leaves of ours to add in the same commit; needs [Config].AllowExternalAdds.
+	Own     []*JoinSecrets
+	Framing Framing
+	// GroupInfoTree, WelcomeTree and OmitOwnWelcome are as in [CommitOptions]; a GroupInfo is always made.
+	GroupInfoTree, WelcomeTree, OmitOwnWelcome bool
 }
 
 // ExternalCommit joins a group by an external commit (RFC 9420 §12.4.3.2). The returned group is already in the new
@@ -319,7 +319,8 @@ func ExternalCommit(cfg *Config, info *GroupInfo, leaf LeafTemplate, o ExternalO
 	if err != nil {
 		return nil, nil, err
 	}
-	co := CommitOptions{Leaf: &leaf, Framing: o.Framing, WantGroupInfo: true, GroupInfoTree: o.GroupInfoTree,
+	co := CommitOptions{Leaf: &leaf, Framing: o.Framing, Own: o.Own, WantGroupInfo: true, GroupInfoTree: o.GroupInfoTree,
+		WelcomeTree: o.WelcomeTree, OmitOwnWelcome: o.OmitOwnWelcome,
 		Proposals: []Proposal{{Type: ProposalExternalInit, KEMOutput: kemOutput}}}
 	if o.Remove != nil {
 		co.Proposals = append(co.Proposals, Proposal{Type: ProposalRemove, Remove: *o.Remove})

@@ -254,6 +254,9 @@ func (r *listRules) external(p *ResolvedProposal) error {
 	case ProposalExternalInit, ProposalRemove, ProposalPSK, ProposalSelfRemove, ProposalAppDataUpdate, ProposalAppEphemeral:
 		return nil
 	}
+	if t == ProposalAdd && r.cfg.AllowExternalAdds {
+		return nil
+	}
 	return badProposal("RFC 9420 §12.2", "proposal type %#04x in an external commit", t)
 }
 
