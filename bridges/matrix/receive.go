@@ -16,7 +16,7 @@ import (
 	"mimigate/core/uri"
 )
 
-// take passes a native event of a room to the gateway, once: nil means that it will not be needed again. Events of one room are
+// take (design §4 step 1) passes a native event of a room to the gateway, once: nil means that it will not be needed again. Events of one room are
 // taken one after the other, wherever they come from. room is where it happened, for events that do not say.
 func (s *session) take(ctx context.Context, raw json.RawMessage, in id.RoomID) error {
 	ev, err := native.Parse(raw)

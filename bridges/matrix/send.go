@@ -33,7 +33,7 @@ type redaction struct {
 	listed bool // it is itself what shows the message (a deletion), and so in Sent
 }
 
-// Send implements adapter.Adapter.
+// Send (design §4 step 12) implements adapter.Adapter.
 func (a *Adapter) Send(ctx context.Context, out adapter.Outbound) (adapter.Sent, error) {
 	sent := adapter.Sent{Parts: slices.Clone(out.Done)}
 	if out.Marker.Key == "" {

@@ -22,7 +22,7 @@ import (
 // limited is how long to wait where WhatsApp says that it was too much.
 const limited = 5 * time.Minute
 
-// Send implements adapter.Adapter: one native message after the other, each with an id that follows from the delivery's key.
+// Send (design §4 step 12) implements adapter.Adapter: one native message after the other, each with an id that follows from the delivery's key.
 func (a *Adapter) Send(ctx context.Context, out adapter.Outbound) (adapter.Sent, error) {
 	s, err := a.online(ctx)
 	if err != nil {

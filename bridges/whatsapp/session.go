@@ -114,7 +114,7 @@ func (s *session) begin() bool {
 	return true
 }
 
-// handle takes an event of the library. False: it was not taken, and is not to be acknowledged.
+// handle (design §4 step 1) takes an event of the library. False: it was not taken, and is not to be acknowledged.
 func (s *session) handle(raw any) bool {
 	if !s.begin() {
 		return false

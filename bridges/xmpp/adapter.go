@@ -333,7 +333,7 @@ func (a *Adapter) skip(l *link.Link, start *xml.StartElement) bool {
 	return true
 }
 
-// handle takes a stanza and returns its answer, if it has one. It must not wait: everything else waits for it.
+// handle (design §4 step 1) takes a stanza and returns its answer, if it has one. It must not wait: everything else waits for it.
 func (a *Adapter) handle(l *link.Link, n *wire.Node) *wire.Node {
 	if n.Attr("from") == "" { // our own account (RFC 6120 §8.1.2.1)
 		n.Set("from", a.JID)

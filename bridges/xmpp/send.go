@@ -12,7 +12,7 @@ import (
 	"mimigate/core/adapter"
 )
 
-// Send implements adapter.Adapter.
+// Send (design §4 step 12) implements adapter.Adapter.
 func (a *Adapter) Send(ctx context.Context, out adapter.Outbound) (adapter.Sent, error) {
 	l, err := a.online(ctx)
 	if err != nil {
