@@ -168,12 +168,17 @@ func (a *Adapter) next(ctx context.Context, l *linking, answer string) (adapter.
 	return a.awaitPhone(ctx, l)
 }
 
+// settling is how long a login waits for a run that has just begun and is about to find that the account is not linked.
+const settling = 2 * time.Second
+
 // beginLinking connects without an account, which makes WhatsApp offer codes.
 func (a *Adapter) beginLinking(ctx context.Context, l *linking) error {
 	select {
 	case a.device <- struct{}{}:
 		l.free = func() { <-a.device }
-	default:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(settling):
 		return adapter.Refused(errors.New("the account is connected, or is being linked already"))
 	}
 	var err error

@@ -78,14 +78,18 @@ func TestAccountLogin(t *testing.T) {
 	go func() {
 		done <- p.ask(ctx, func(ctx context.Context, client *gateway.Client) error { return l.run(ctx, client, "family", "qr") })
 	}()
-	for code := range lines {
-		if strings.HasPrefix(code, "https://") {
-			phone.Scan(t, code)
-			break
+	for ended := false; !ended; {
+		select {
+		case code := <-lines:
+			if strings.HasPrefix(code, "https://") {
+				phone.Scan(t, code)
+			}
+		case err := <-done:
+			if err != nil {
+				t.Fatalf("%v; shown was\n%s", err, shown.String())
+			}
+			ended = true
 		}
-	}
-	if err := <-done; err != nil {
-		t.Fatalf("%v; shown was\n%s", err, shown.String())
 	}
 	server.WaitOnline(t, phone.Number())
 	if !strings.Contains(shown.String(), "banned") || !strings.Contains(shown.String(), "account family: connected") {
