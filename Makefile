@@ -32,7 +32,7 @@ GOBUILD := CGO_ENABLED=1 go build -trimpath -tags '$(TAGS)' -ldflags '-s -w $(ST
 all: build
 
 build:
-	go build -tags '$(TAGS)' -ldflags '$(STAMP)' -o mimigate ./cmd/mimigate
+	CGO_ENABLED=1 go build -tags '$(TAGS)' -ldflags '$(STAMP)' -o mimigate ./cmd/mimigate
 
 run: build
 	./mimigate demo
