@@ -13,8 +13,7 @@ import (
 	"mimigate/core/content"
 )
 
-// TestManyMessages: 20 people of ours and people of the room write at the same time; everything arrives once and in order, while
-// the server restarts in the middle.
+// TestManyMessages: 20 people of ours and people of the room write at the same time; everything arrives once and in order.
 func TestManyMessages(t *testing.T) {
 	const people, each = 20, 15
 	r := newRooms(t, 1)
