@@ -106,16 +106,8 @@ func (m *Members) enterers(s *shared) []uri.User {
 // enter is the job of making an external commit of one of our people.
 func (m *Members) enter(id uri.Room, suite mls.CipherSuite, who uri.User) job {
 	return func(ctx context.Context) error {
-		leaf, err := m.keys.Leaf(ctx, who, suite, 0)
+		leaf, plain, err := m.askGroupInfo(ctx, id, suite, who)
 		if err != nil {
-			return err
-		}
-		hub, _, err := m.Peers.Hub(id.Provider())
-		if err != nil {
-			return err
-		}
-		plain, err := m.keys.GroupInfo(ctx, hub, id, suite, leaf)
-		if err != nil && !errors.Is(err, keys.ErrNotLetIn) {
 			return err
 		}
 		return m.Store.Do(ctx, func(ctx context.Context) error {
@@ -129,6 +121,23 @@ func (m *Members) enter(id uri.Room, suite mls.CipherSuite, who uri.User) job {
 			return m.stageEntry(ctx, s, who, leaf, plain)
 		})
 	}
+}
+
+// askGroupInfo asks the hub for a room's GroupInfo, for a new leaf of one of our people; nil where the hub does not let them in.
+func (m *Members) askGroupInfo(ctx context.Context, id uri.Room, suite mls.CipherSuite, who uri.User) (mls.LeafTemplate, *mimi.GroupInfoPlain, error) {
+	leaf, err := m.keys.Leaf(ctx, who, suite, 0)
+	if err != nil {
+		return leaf, nil, err
+	}
+	hub, _, err := m.Peers.Hub(id.Provider())
+	if err != nil {
+		return leaf, nil, err
+	}
+	plain, err := m.keys.GroupInfo(ctx, hub, id, suite, leaf)
+	if errors.Is(err, keys.ErrNotLetIn) {
+		return leaf, nil, nil
+	}
+	return leaf, plain, err
 }
 
 // notLetIn goes on after the hub has refused one of our people a GroupInfo.
@@ -303,16 +312,8 @@ func (m *Members) examine(s *shared) job {
 	id, suite := s.id, s.group.CipherSuite()
 	who := m.enterers(s)[0]
 	return func(ctx context.Context) error {
-		leaf, err := m.keys.Leaf(ctx, who, suite, 0)
+		_, plain, err := m.askGroupInfo(ctx, id, suite, who)
 		if err != nil {
-			return err
-		}
-		hub, _, err := m.Peers.Hub(id.Provider())
-		if err != nil {
-			return err
-		}
-		plain, err := m.keys.GroupInfo(ctx, hub, id, suite, leaf)
-		if err != nil && !errors.Is(err, keys.ErrNotLetIn) {
 			return err
 		}
 		return m.Store.Do(ctx, func(ctx context.Context) error {
